@@ -1,0 +1,49 @@
+"""The program's first lines: signals, then the compiler's cache, and only then the heavy imports and the verb.
+
+The console script `atmand` and `python -m atmand` call `main`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from atmand.errors import AtmandError, ExitCode
+from atmand.start import hold_signals, prepare_compiler, requested_state
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code; every refusal is one line on standard error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    serving = _verb(arguments) == "run"
+    if serving:
+        hold_signals()
+    try:
+        prepare_compiler(requested_state(arguments) if serving else None)
+        from atmand.cli import app
+
+        app(arguments, prog_name="atmand")
+    except AtmandError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(ExitCode.DONE)
+    return int(ExitCode.DONE)
+
+
+def _verb(arguments: Sequence[str]) -> str | None:
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""The verbs of `atmand`: arguments in, one call into the room that does the work, an exit code out.
+
+Every heavy module is imported by the verb that needs it; `__main__` has set up signals and the compiler's cache.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atmand import __version__
+from atmand.cli_journal import feed_app, journal_app
+from atmand.cli_words import (
+    STYLE,
+    BarsFile,
+    Config,
+    ConfigWord,
+    Json,
+    Speed,
+    State,
+    Values,
+    assignments,
+    clock,
+    day,
+    duration,
+    moment,
+    print_csv,
+    print_facts,
+    print_json,
+    print_lines,
+    say,
+    show,
+    state_of,
+    verb,
+)
+from atmand.errors import AtmandError, ExitCode
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
+app.add_typer(journal_app, name="journal")
+app.add_typer(feed_app, name="feed")
+
+
+@app.callback()
+def every_verb(context: typer.Context, config: Config = None) -> None:
+    """Trade Indian markets on paper, on one machine, from one journal."""
+    context.obj = config
+
+
+@verb(app, "run", "atmand run --for 120s --speed 60")
+def run(
+    context: typer.Context,
+    given: ConfigWord = None,
+    config: Config = None,
+    run_for: Annotated[
+        Any, typer.Option("--for", help="Stop by itself after so long.", parser=duration, metavar="DURATION")
+    ] = None,
+    speed: Speed = None,
+    bars: BarsFile = None,
+    state: State = None,
+) -> int:
+    """Run the daemon until it is told to stop.
+
+    SIGTERM and Ctrl-C drain it, a second one ends it at once; SIGHUP reads the configuration again.
+    """
+    from atmand import logs
+    from atmand.settings import load
+
+    simulator = {"speed": speed, "bars": bars and bars.absolute()}
+    overrides: dict[str, Any] = {"simulator": {name: value for name, value in simulator.items() if value is not None}}
+    if state is not None:
+        overrides["instance"] = {"state": state.absolute()}
+    settings = load(given or config or context.obj, overrides)
+    logs.configure(settings.log, sys.stdout)
+    from atmand import daemon
+
+    return daemon.run(settings, run_for_ns=run_for)
+
+
+@verb(app, "check", "atmand check configs/paper.toml")
+def check(context: typer.Context, given: ConfigWord = None, config: Config = None, as_json: Json = False) -> int:
+    """Check the configuration and its strategies, and print what holds, with secrets masked."""
+    from atmand.lang.program import Deployment, generate
+    from atmand.lang.strategy import load_strategy
+    from atmand.settings import load, redacted
+
+    settings = load(given or config or context.obj)
+    refused = 0
+    for strategy in settings.strategies.values():
+        if strategy.enabled:
+            try:
+                generate([Deployment(load_strategy(strategy.file), strategy.account, strategy.params)])
+            except AtmandError as error:
+                say(str(error))
+                refused += 1
+    print_json(redacted(settings)) if as_json else print_facts(redacted(settings))
+    if refused:
+        return ExitCode.REFUSED
+    say(f"{settings.path}: good")
+    return ExitCode.DONE
+
+
+@verb(app, "replay", "atmand replay 2026-07-06 --verify --from 09:15 --to 10:15")
+def replay(
+    context: typer.Context,
+    replayed: Annotated[
+        Any, typer.Argument(help="A day in the journal. Default: the newest.", parser=day, metavar="[DAY]")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare with the decisions that were recorded.")] = False,
+    start: Annotated[Any, typer.Option("--from", help="From here, India's time.", parser=clock, metavar="TIME")] = None,
+    end: Annotated[Any, typer.Option("--to", help="Up to here, India's time.", parser=clock, metavar="TIME")] = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+) -> int:
+    """Run a recorded day again; with --verify, exit 1 where a decision differs from the recorded one."""
+    from atmand.replay import command
+
+    result = command(state_of(context, config, state), day=replayed, verify=verify, start=start, end=end)
+    show(result, as_json)
+    return ExitCode.DIFFERENT if result.get("identical") is False else ExitCode.DONE
+
+
+@verb(app, "eval", 'atmand eval "rsi(14) < low" --data bars.parquet --instrument INFY --set low=30 --json')
+def evaluate(
+    expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
+    data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
+    instrument: Annotated[str | None, typer.Option(help="Only this one of the file's symbols.", metavar="NAME")] = None,
+    values: Values = None,
+    bar: Annotated[
+        Any, typer.Option(help="Length of a bar. Default: the file's own.", parser=duration, metavar="DURATION")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
+    from atmand.research.evaluate import command
+
+    rows = command(expression, data=data, instrument=instrument, params=assignments(values or []), bar_ns=bar)
+    print_lines(rows) if as_json else print_csv(rows)
+
+
+@verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")
+def backtest(
+    strategy: Annotated[Path, typer.Argument(help="A strategy file.", exists=True, dir_okay=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Bars: Parquet or CSV. Default: the simulator's history.", exists=True, metavar="BARS"),
+    ] = None,
+    start: Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")] = None,
+    end: Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")] = None,
+    values: Values = None,
+    costs_as_of: Annotated[
+        Any,
+        typer.Option(help="Apply this day's costs, for bars older than the tables.", parser=day, metavar="DAY"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the trades to this Parquet file too.", metavar="FILE")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a strategy over past bars through the same core that trades: trades and their result after costs."""
+    from atmand.research.backtest import command
+
+    result = command(
+        strategy,
+        data=data,
+        start=start,
+        end=end,
+        params=assignments(values or []),
+        costs_as_of=costs_as_of,
+        out=out,
+    )
+    show(result, as_json)
+
+
+@verb(app, "sim", "atmand sim --seed 7 --port 8765 --speed 60")
+def simulate(
+    bars: BarsFile = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same market.", min=0, max=2**63 - 1)] = 7,
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65_535)] = 0,
+    speed: Speed = "auto",
+    start: Annotated[
+        Any, typer.Option(help="Market time of the first moment.", parser=moment, metavar="TIME")
+    ] = "2026-07-06T09:15:00+05:30",
+) -> None:
+    """Run the exchange simulator alone, on loopback, with the broker's own protocol.
+
+    Standard output gets one JSON line with the port and what to log in with.
+    """
+    from atmand.sim.settings import SimSettings
+
+    settings = SimSettings(bars=bars, seed=seed, port=port, speed=speed, start=start)
+    try:
+        _serve(settings)
+    except OSError as error:
+        raise AtmandError(
+            f"port {port}", error.strerror or str(error), "take another one, or 0 for a free one"
+        ) from None
+
+
+@verb(app, "version", "atmand version --json")
+def version(as_json: Json = False) -> None:
+    """Print the version of atmand and of what its results depend on."""
+    import platform
+    from importlib import metadata
+
+    libraries = {name: metadata.version(name) for name in ("numba", "numpy", "polars", "aiohttp")}
+    facts = {"atmand": __version__, "python": platform.python_version(), **libraries, "machine": platform.platform()}
+    if as_json:
+        print_json(facts)
+    else:
+        print("\n".join(f"{name} {value}" for name, value in facts.items()))
+
+
+def _serve(settings: Any) -> None:
+    """Run the simulator until SIGTERM, Ctrl-C or its control socket stops it."""
+    import asyncio
+    import signal
+
+    from atmand.sim.server import serve
+
+    def ready(port: int) -> None:
+        access = {name: getattr(settings, name).get_secret_value() for name in ("access_token", "control_token")}
+        print_json({"event": "sim_ready", "port": port, "api_key": settings.api_key, **access})
+        sys.stdout.flush()
+
+    async def until_stopped() -> None:
+        serving = asyncio.ensure_future(serve(settings, ready))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        await asyncio.wait([serving])
+        if not serving.cancelled():
+            serving.result()
+
+    asyncio.run(until_stopped())

@@ -1,0 +1,170 @@
+"""The books as a document: orders, positions, cash and counters by durable names, for snapshots that outlive the code.
+
+Fields travel by name: one that a newer layout added starts at zero, one that it dropped is left out. Row numbers
+never travel; orders find their pair, and lists are linked again in the order of the orders' ids.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.layout import ACCOUNT, ARENA, BOOK, ORDER, PAIR
+from atmand.core.state import Layout, table
+from atmand.core.words import OrderState, Purpose
+from atmand.errors import DamagedError
+
+__all__ = ["SCHEMA", "books_document", "load_books", "open_next_day"]
+
+SCHEMA: Final = 1
+
+_HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
+_STRUCTURAL: Final = {
+    "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
+             "entry_from_ns", "entry_to_ns", "square_off_ns"),
+    "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
+             "entry_order", "exit_order", "target_order", "folded", "ready"),
+    "ORDER": ("book", "pair", "instrument", "next"),
+    "ACCOUNT": ("books",),
+}  # fmt: skip
+_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today",)}
+_SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
+
+
+def books_document(layout: Layout) -> dict[str, Any]:
+    """Write the books of an arena down; nothing in the document depends on row numbers."""
+    header = layout.arena[: ARENA.itemsize].view(ARENA)[0]
+    books, pairs, orders = (table(layout.arena, name) for name in ("books", "pairs", "orders"))
+    names = _book_names(layout)
+    return {
+        "schema": SCHEMA,
+        "sequence": int(header["sequence"]),
+        "time_ns": int(header["time_ns"]),
+        "date": int(header["date"]),
+        "header": {name: int(header[name]) for name in _HEADER_FIELDS},
+        "accounts": {
+            name: _fields(row, "ACCOUNT")
+            for name, row in zip(layout.manifest.accounts, table(layout.arena, "accounts"), strict=False)
+        },
+        "books": {name: _fields(books[index], "BOOK") for index, name in enumerate(names)},
+        "pairs": [
+            {"book": names[book], "instrument": layout.keys[instrument], **_fields(pairs[index], "PAIR")}
+            for index, (book, instrument) in enumerate(layout.pairs)
+            if _is_alive(pairs[index])
+        ],
+        "orders": [
+            {"book": names[int(row["book"])], "instrument": layout.keys[int(row["instrument"])], **_fields(row, "ORDER")}
+            for row in sorted(orders, key=lambda row: int(row["id"]))
+            if row["state"] != OrderState.FREE
+        ],
+    }
+
+
+def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
+    """Put a document's books into an arena; return the names of books and instruments that have no row in it.
+
+    DamagedError for a schema that is newer than this code, and where an open position has lost its row: it would be
+    forgotten.
+    """
+    if document.get("schema") != SCHEMA:
+        raise DamagedError("books snapshot", f"schema {document.get('schema')!r}", f"this atmand reads schema {SCHEMA}")
+    arena = layout.arena
+    header = arena[: ARENA.itemsize].view(ARENA)
+    for name, value in document["header"].items():
+        if name in _HEADER_FIELDS:
+            header[name] = value
+    lost: list[str] = []
+    accounts = {name: index for index, name in enumerate(layout.manifest.accounts)}
+    books = {name: index for index, name in enumerate(_book_names(layout))}
+    lost += _load_named(table(arena, "accounts"), ACCOUNT, accounts, document["accounts"])
+    lost += _load_named(table(arena, "books"), BOOK, books, document["books"])
+    places = {pair: index for index, pair in enumerate(layout.pairs)}
+    keys = {key: index for index, key in enumerate(layout.keys)}
+    pairs = table(arena, "pairs")
+    for row in document["pairs"]:
+        place = places.get((books.get(row["book"], -1), keys.get(row["instrument"], -1)))
+        if place is not None:
+            _load_fields(pairs, place, PAIR, row)
+        elif row["quantity"]:
+            raise DamagedError(
+                f"position {row['instrument']} of {row['book']}",
+                f"{row['quantity']} units have no strategy any more",
+                "put the strategy and the instrument back until the position is closed",
+            )
+        else:
+            lost.append(f"{row['book']} {row['instrument']}")
+    _load_orders(layout, document["orders"], books, keys, places)
+    header["next_due_ns"] = 0
+    return lost
+
+
+def open_next_day(layout: Layout) -> None:
+    """Begin a day on books that were carried into it: daily counters at zero, the day's loss counted from here."""
+    header = layout.arena[: ARENA.itemsize].view(ARENA)
+    header["session_ended"] = 0
+    header["next_due_ns"] = 0
+    books, pairs = table(layout.arena, "books"), table(layout.arena, "pairs")
+    for name in _DAILY["BOOK"]:
+        books[name] = 0
+    for name in _DAILY["PAIR"]:
+        pairs[name] = 0
+    books["day_equity_paise"] = books["equity_paise"]
+
+
+def _book_names(layout: Layout) -> list[str]:
+    return [f"{plan.strategy}@{plan.account}" for plan in layout.manifest.books]
+
+
+def _is_alive(pair: Any) -> bool:
+    return bool(pair["quantity"] or pair["trade"] or pair["blocked"])
+
+
+def _fields(row: Any, kind: str) -> dict[str, int]:
+    return {name: int(row[name]) for name in row.dtype.names if name not in _STRUCTURAL[kind]}
+
+
+def _load_fields(rows: NDArray[Any], place: int, dtype: np.dtype[np.void], document: dict[str, Any]) -> None:
+    for name in dtype.names or ():
+        if isinstance(document.get(name), int):
+            rows[name][place] = document[name]
+
+
+def _load_named(
+    rows: NDArray[Any], dtype: np.dtype[np.void], places: dict[str, int], documents: dict[str, dict[str, int]]
+) -> list[str]:
+    for name, document in documents.items():
+        if name in places:
+            _load_fields(rows, places[name], dtype, document)
+    return [name for name in documents if name not in places]
+
+
+def _load_orders(
+    layout: Layout,
+    documents: list[dict[str, Any]],
+    books: dict[str, int],
+    keys: dict[str, int],
+    places: dict[tuple[int, int], int],
+) -> None:
+    orders, pairs = table(layout.arena, "orders"), table(layout.arena, "pairs")
+    instruments = table(layout.arena, "instruments")
+    orders["state"] = OrderState.FREE
+    slot = 0
+    for row in documents:
+        book, instrument = books.get(row["book"], -1), keys.get(row["instrument"], -1)
+        place = places.get((book, instrument))
+        if place is None:
+            continue
+        _load_fields(orders, slot, ORDER, row)
+        orders["book"][slot], orders["instrument"][slot], orders["pair"][slot] = book, instrument, place
+        orders["next"][slot] = -1
+        pairs[_SLOT_OF[Purpose(row["purpose"])]][place] = slot
+        last = int(instruments["first_order"][instrument])
+        if last < 0:
+            instruments["first_order"][instrument] = slot
+        else:
+            while orders["next"][last] >= 0:
+                last = int(orders["next"][last])
+            orders["next"][last] = slot
+        slot += 1

@@ -1,0 +1,120 @@
+"""From a strategy's verdict on a closed bar to an order: exits first, then risk, then the entry.
+
+The generated program calls `decide` once for each (book, instrument) whose bar closed; everything that is the same
+for every strategy is here, so that generated code holds expressions only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from atmand.core.jit import kernel, routine
+from atmand.core.matching import request_exit, submit
+from atmand.core.orders import emit
+from atmand.core.records import Kind
+from atmand.core.risk import entry_refusal, protected_limit
+from atmand.core.words import OrderKind, Purpose, Reason, StepFlag
+
+__all__ = ["decide", "mark_books"]
+
+_READY: Final = int(StepFlag.READY)
+_ENTER_LONG: Final = int(StepFlag.ENTER_LONG)
+_ENTER_SHORT: Final = int(StepFlag.ENTER_SHORT)
+_EXIT_LONG: Final = int(StepFlag.EXIT_LONG)
+_EXIT_SHORT: Final = int(StepFlag.EXIT_SHORT)
+_RULE: Final = int(Reason.RULE)
+_CAPACITY: Final = int(Reason.CAPACITY)
+_MARKET: Final = int(OrderKind.MARKET)
+_ENTRY: Final = int(Purpose.ENTRY)
+_DECISION: Final = int(Kind.AUDIT_DECISION)
+_MARK: Final = int(Kind.AUDIT_MARK)
+
+
+@routine
+def decide(t, pair_index, bar, flags, stop, target, quantity, value):  # type: ignore[no-untyped-def]
+    """Act on a step's verdict.
+
+    `stop` and `target` are distances in rupees, `quantity` a number of units, `value` rupees; 0 or NaN is none.
+    """
+    pair = t.pairs[pair_index]
+    pair.ready = flags & _READY
+    if t.header[0].decisions == 0:
+        return
+    if pair.quantity != 0:
+        pair.bars_held += 1
+        leave = _EXIT_LONG if pair.quantity > 0 else _EXIT_SHORT
+        if flags & leave and pair.exit_reason == 0:
+            request_exit(t, pair_index, _RULE)
+        return
+    pair.blocked = 0
+    if pair.entry_order >= 0 or flags & (_ENTER_LONG | _ENTER_SHORT) == 0:
+        return
+    side = np.int64(1) if flags & _ENTER_LONG else np.int64(-1)
+    _enter(t, pair_index, bar, side, stop, target, quantity, value)
+
+
+@kernel
+def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ignore[no-untyped-def]
+    """Size, check and send an entry; the decision is audited whether it fired or was blocked."""
+    pair = t.pairs[pair_index]
+    instrument = t.instruments[pair.instrument]
+    limit = protected_limit(t.header[0], instrument, side)
+    units = _units(instrument, side, quantity, value)
+    reason = entry_refusal(t, pair_index, side, units, limit, bar.flags)
+    emit(
+        t, _DECISION, pair.book, pair.instrument, 0, 0, side, units, bar.close, bar.start_ns, 0, 1 if reason == 0 else 0, reason
+    )
+    pair.blocked = reason
+    if reason != 0:
+        t.header[0].refused += 1
+        return
+    pair.stop_distance = _paise(instrument, stop)
+    pair.target_distance = _paise(instrument, target)
+    pair.entry_bar_ns = bar.start_ns
+    pair.trade = 0
+    pair.entry_order = submit(t, pair_index, side, _MARKET, _ENTRY, units, limit, _RULE)
+    if pair.entry_order < 0:
+        pair.blocked = _CAPACITY
+
+
+@kernel
+def _paise(instrument, rupees):  # type: ignore[no-untyped-def]
+    """Turn a distance in rupees into the instrument's price units; NaN, zero and negative distances are none."""
+    if not rupees > 0.0 or rupees > 1e9:
+        return np.int64(0)
+    return np.int64(math.floor(rupees * instrument.price_scale + 0.5))
+
+
+@kernel
+def _units(instrument, side, quantity, value):  # type: ignore[no-untyped-def]
+    """Units to trade: a stated quantity, or what a value in rupees buys at the touch, in whole lots."""
+    units = np.int64(0)
+    if quantity > 0.0 and quantity < 1e12:
+        units = np.int64(math.floor(quantity))
+    elif value > 0.0 and value < 1e12:
+        touch = instrument.ask[0].price if side > 0 else instrument.bid[0].price
+        if touch > 0:
+            units = np.int64(math.floor(value * instrument.price_scale / touch))
+    return units // instrument.lot * instrument.lot
+
+
+@routine
+def mark_books(t):  # type: ignore[no-untyped-def]
+    """Value every book at the last prices and audit it: one mark a book and a record that closed bars."""
+    h = t.header[0]
+    for index in range(t.books.shape[0]):
+        t.books[index].equity_paise = t.books[index].cash_paise
+    for index in range(t.pairs.shape[0]):
+        pair = t.pairs[index]
+        if pair.quantity != 0:
+            t.books[pair.book].equity_paise += pair.quantity * t.instruments[pair.instrument].last_price
+    if h.decisions == 0:
+        return
+    for index in range(t.books.shape[0]):
+        book = t.books[index]
+        emit(
+            t, _MARK, index, -1, 0, 0, 0, book.positions, 0, book.equity_paise, book.costs_paise, book.working, 0
+        )

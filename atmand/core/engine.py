@@ -1,0 +1,174 @@
+"""The fold: `Engine.apply(record)` is the only way in which the core's state changes.
+
+Structural records (session, instruments, program) lay the arena out in Python; every other kind is one compiled call.
+The engine reads no clock, file, socket or random source: the same records give the same state and the same outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.books import books_document, load_books, open_next_day
+from atmand.core.jit import JIT
+from atmand.core.layout import ARENA
+from atmand.core.manifest import Program
+from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
+from atmand.core.state import Layout, carry_over, lay_out, table
+from atmand.core.ticks import MAX_TICKS, TICK, decoded_skipped, decoded_ticks
+from atmand.errors import AtmandError
+
+__all__ = ["Decoder", "Engine", "EngineError"]
+
+Decoder: TypeAlias = Callable[[bytes, NDArray[Any]], int]
+"""A feed's compiled decoder: writes TICK rows, returns how many, and how many packets it skipped."""
+
+_NO_OUTPUTS: Final = np.zeros(0, AUDIT)
+_COMPILED: Final = frozenset(
+    {Kind.HISTORY, Kind.PARAMS, Kind.LIMITS, Kind.FRAME, Kind.GAP, Kind.COMMAND, Kind.TIMER, Kind.FEED_STATE}
+)
+
+
+class EngineError(AtmandError):
+    """A record cannot be applied: it came before what it needs, or names a program that was not given."""
+
+
+class Engine:
+    """One arena and the fold over it.
+
+    `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose generated
+    source has the given sha256.
+    """
+
+    def __init__(self, decoders: Mapping[int, Decoder], programs: Callable[[bytes], Program]) -> None:
+        self._decoders = decoders
+        self._programs = programs
+        self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
+        self._tick_rows: Any = self._ticks.view(np.recarray) if not JIT else self._ticks
+        self._tick_bytes = self._ticks.view(np.uint8)
+        self._body = np.zeros(4096, np.uint8)
+        self._session: Record | None = None
+        self._instruments: Record | None = None
+        self._layout: Layout | None = None
+        self._program: Program | None = None
+        self._outputs: NDArray[Any] = _NO_OUTPUTS
+        self._header: NDArray[Any] = np.zeros(1, ARENA)
+        self._decisions = 1
+        self.frames_skipped = 0
+        self.packets_skipped = 0
+        self.sequence = 0
+        self.time_ns = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether a session, its instruments and a program have been applied."""
+        return self._layout is not None
+
+    @property
+    def layout(self) -> Layout:
+        if self._layout is None:
+            raise EngineError("engine", "no PROGRAM record was applied", "open a session first")
+        return self._layout
+
+    @property
+    def header(self) -> Any:
+        """The arena's header row: counters, core time, session fields."""
+        return self._header[0]
+
+    @property
+    def next_due_ns(self) -> int:
+        """Core time at which a TIMER is wanted; the end of time when none is."""
+        return int(self._header["next_due_ns"][0]) if self._layout is not None else int(np.iinfo(np.int64).max)
+
+    def table(self, name: str) -> NDArray[Any]:
+        """View a table of the arena, for readers on the loop; never written outside the fold."""
+        return table(self.layout.arena, name)
+
+    def decide(self, on: bool) -> None:
+        """Switch decisions and matching on or off: recovery rebuilds market state with them off."""
+        self._decisions = int(on)
+        if self._layout is not None:
+            self._header["decisions"] = self._decisions
+            self._header["next_due_ns"] = 0
+
+    def apply(self, record: Record) -> NDArray[Any]:
+        """Apply one record and return its audit rows: a view that the next call overwrites."""
+        if record.kind in AUDIT_KINDS:
+            return _NO_OUTPUTS
+        self.sequence, self.time_ns = record.sequence, record.time_ns
+        if record.kind in _COMPILED:
+            return self._apply_compiled(record)
+        if record.kind == Kind.SESSION:
+            self._session = record
+        elif record.kind == Kind.INSTRUMENTS:
+            self._instruments = record
+        elif record.kind == Kind.PROGRAM:
+            self._install(record)
+        return _NO_OUTPUTS
+
+    def apply_bars(self, *arguments: Any) -> Any:
+        """Run the program's compiled batch driver over this engine's arena."""
+        assert self._program is not None
+        return self._program.run_bars(self.layout.arena, *arguments)
+
+    def books(self) -> dict[str, Any]:
+        """Write the books down as a document for a snapshot."""
+        return books_document(self.layout)
+
+    def load_books(self, document: dict[str, Any]) -> list[str]:
+        """Take the books from a snapshot; return what had no row any more."""
+        return load_books(self.layout, document)
+
+    def _apply_compiled(self, record: Record) -> NDArray[Any]:
+        if self._program is None or self._layout is None:
+            self.frames_skipped += 1
+            return _NO_OUTPUTS
+        body, rows = self._tick_bytes, record.rows
+        if record.kind == Kind.FRAME:
+            decode = self._decoders.get(record.source)
+            if decode is None:
+                self.frames_skipped += 1
+                return _NO_OUTPUTS
+            result = int(decode(record.body, self._tick_rows))
+            rows = decoded_ticks(result)
+            self.packets_skipped += decoded_skipped(result)
+        else:
+            body = self._writable(record.body)
+        n = self._program.apply(
+            self._layout.arena, record.kind, body, rows, record.sequence, record.time_ns
+        )
+        return self._outputs[:n]
+
+    def _writable(self, body: bytes) -> NDArray[np.uint8]:
+        """Copy a small body where compiled code may view it: one signature for every kind of record."""
+        if len(body) > self._body.size:
+            self._body = np.zeros(2 * len(body), np.uint8)
+        self._body[: len(body)] = np.frombuffer(body, np.uint8)
+        return self._body
+
+    def _install(self, record: Record) -> None:
+        """Lay a new arena out for a program, and carry over what goes on."""
+        if self._session is None or self._instruments is None:
+            raise EngineError("PROGRAM", "came before SESSION and INSTRUMENTS", "open a session first")
+        head, pairs = head_and_rows(record)
+        program = self._programs(head["source"][0].tobytes())
+        session, windows = head_and_rows(self._session)
+        _, instruments = head_and_rows(self._instruments)
+        opened_ns = self._session.time_ns
+        before = self._layout
+        after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns)
+        if before is not None:
+            books = books_document(before)
+            carry_over(before, after, pairs["copy_from"])
+            load_books(after, books)
+            if int(before.arena[: ARENA.itemsize].view(ARENA)["date"][0]) != int(session["date"][0]):
+                open_next_day(after)
+        self._layout, self._program = after, program
+        self._header = after.arena[: ARENA.itemsize].view(ARENA)
+        self._header["decisions"] = self._decisions
+        self._header["time_ns"] = record.time_ns
+        self._outputs = table(after.arena, "outputs")
+

@@ -1,0 +1,217 @@
+"""The arena: one array of bytes that holds the whole state of the core, and the dtypes that view it.
+
+`ARENA` is the header row at offset 0; it says where each table begins and how many rows it has. Tables are only ever
+viewed with the dtype objects of this file (an equal but other object makes every call several times dearer).
+Every field that counts is int64; prices are int64 in the instrument's price scale; money is int64 paise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.jit import kernel, view
+from atmand.core.records import AUDIT
+from atmand.core.ticks import DEPTH, LEVEL
+from atmand.market.costs import COSTS
+
+__all__ = [
+    "ACCOUNT",
+    "ARENA",
+    "BAR",
+    "BOOK",
+    "CLOSED",
+    "INSTRUMENT",
+    "ORDER",
+    "PAIR",
+    "SERIES",
+    "TABLES",
+    "TOKEN",
+    "WINDOW",
+    "Tables",
+    "allocate",
+    "tables",
+]
+
+
+def _rows(*names: str) -> list[tuple[str, str]]:
+    return [(name, "i8") for name in names]
+
+
+BAR: Final = np.dtype(
+    _rows("start_ns", "open", "high", "low", "close", "volume", "ticks", "flags", "base_volume"), align=True
+)
+"""A bar; `start_ns` 0 means there is none. `base_volume` is the day's volume before the bar."""
+
+TOKEN: Final = np.dtype(_rows("token", "instrument"))
+"""A slot of the open-addressing table from feed token to instrument; token 0 is empty."""
+
+WINDOW: Final = np.dtype(_rows("group", "open_ns", "close_ns"))
+
+INSTRUMENT: Final = np.dtype(
+    [
+        *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
+        *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
+        *_rows("first_series", "first_pair", "first_order"),
+        ("bid", LEVEL, (DEPTH,)),
+        ("ask", LEVEL, (DEPTH,)),
+    ],
+    align=True,
+)
+
+SERIES: Final = np.dtype(
+    [
+        *_rows("instrument", "period_ns", "next", "first_pair", "ring_at", "ring_size", "count", "closed_ns"),
+        ("building", BAR),
+        ("pending", BAR),
+    ],
+    align=True,
+)
+"""Bars of one instrument and period: the one being built, the one before it while its grace runs, and a ring."""
+
+ACCOUNT: Final = np.dtype(_rows("books", "cash_paise", "costs_paise", "realised_paise"))
+
+BOOK: Final = np.dtype(
+    _rows(
+        "account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
+        "entry_from_ns", "entry_to_ns", "square_off_ns", "squared",
+        "cash_paise", "capital_paise", "costs_paise", "realised_paise", "equity_paise", "day_equity_paise",
+        "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
+        "positions", "orders_today", "paused", "working",
+    )
+)  # fmt: skip
+
+PAIR: Final = np.dtype(
+    [
+        *_rows("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument"),
+        *_rows("quantity", "value_paise", "costs_paise", "realised_paise", "trade", "side", "bars_held"),
+        *_rows("entry_order", "exit_order", "target_order", "exit_reason", "entry_reason", "blocked", "ready"),
+        *_rows("entry_quantity", "entry_value", "exit_quantity", "exit_value", "entry_ns", "entry_bar_ns"),
+        *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
+    ]
+)
+"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values."""
+
+ORDER: Final = np.dtype(
+    _rows(
+        "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
+        "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause", "touched", "next",
+    )
+)  # fmt: skip
+
+CLOSED: Final = np.dtype([*_rows("series"), ("bar", BAR)], align=True)
+
+_COUNTERS: Final = (
+    "ticks", "unknown_tokens", "late_ticks", "outside_ticks", "early_closes", "bars", "orders_made", "fills",
+    "refused", "illegal_transitions", "outputs_lost",
+)  # fmt: skip
+
+TABLES: Final[dict[str, np.dtype[np.void]]] = {
+    "instruments": INSTRUMENT,
+    "tokens": TOKEN,
+    "windows": WINDOW,
+    "series": SERIES,
+    "ring": BAR,
+    "accounts": ACCOUNT,
+    "books": BOOK,
+    "pairs": PAIR,
+    "orders": ORDER,
+    "closed": CLOSED,
+    "outputs": AUDIT,
+    "costs": COSTS,
+}
+
+ARENA: Final = np.dtype(
+    [
+        *_rows("bytes", "sequence", "time_ns", "next_due_ns"),
+        *_rows("decisions", "entries", "halted"),
+        *_rows("date", "flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
+        ("seed", "u8"),
+        *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
+        *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade"),
+        *_rows(*_COUNTERS),
+        *[(f"{name}_{part}", "i8") for name in TABLES for part in ("at", "n")],
+    ]
+)
+
+_ARENA_BYTES: Final = ARENA.itemsize
+_INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
+_TOKEN_BYTES: Final = TOKEN.itemsize
+_WINDOW_BYTES: Final = WINDOW.itemsize
+_SERIES_BYTES: Final = SERIES.itemsize
+_BAR_BYTES: Final = BAR.itemsize
+_ACCOUNT_BYTES: Final = ACCOUNT.itemsize
+_BOOK_BYTES: Final = BOOK.itemsize
+_PAIR_BYTES: Final = PAIR.itemsize
+_ORDER_BYTES: Final = ORDER.itemsize
+_CLOSED_BYTES: Final = CLOSED.itemsize
+_AUDIT_BYTES: Final = AUDIT.itemsize
+_COSTS_BYTES: Final = COSTS.itemsize
+
+
+class Tables(NamedTuple):
+    """Every table of an arena, viewed. Inside compiled code this is a tuple of arrays without owners."""
+
+    header: Any
+    instruments: Any
+    tokens: Any
+    windows: Any
+    series: Any
+    ring: Any
+    accounts: Any
+    books: Any
+    pairs: Any
+    orders: Any
+    closed: Any
+    outputs: Any
+    costs: Any
+
+
+@kernel
+def tables(arena):  # type: ignore[no-untyped-def]
+    """View an arena's tables; the caller keeps the arena alive."""
+    header = view(arena[:_ARENA_BYTES], ARENA)
+    h = header[0]
+    return Tables(
+        header,
+        view(arena[h.instruments_at : h.instruments_at + h.instruments_n * _INSTRUMENT_BYTES], INSTRUMENT),
+        view(arena[h.tokens_at : h.tokens_at + h.tokens_n * _TOKEN_BYTES], TOKEN),
+        view(arena[h.windows_at : h.windows_at + h.windows_n * _WINDOW_BYTES], WINDOW),
+        view(arena[h.series_at : h.series_at + h.series_n * _SERIES_BYTES], SERIES),
+        view(arena[h.ring_at : h.ring_at + h.ring_n * _BAR_BYTES], BAR),
+        view(arena[h.accounts_at : h.accounts_at + h.accounts_n * _ACCOUNT_BYTES], ACCOUNT),
+        view(arena[h.books_at : h.books_at + h.books_n * _BOOK_BYTES], BOOK),
+        view(arena[h.pairs_at : h.pairs_at + h.pairs_n * _PAIR_BYTES], PAIR),
+        view(arena[h.orders_at : h.orders_at + h.orders_n * _ORDER_BYTES], ORDER),
+        view(arena[h.closed_at : h.closed_at + h.closed_n * _CLOSED_BYTES], CLOSED),
+        view(arena[h.outputs_at : h.outputs_at + h.outputs_n * _AUDIT_BYTES], AUDIT),
+        view(arena[h.costs_at : h.costs_at + h.costs_n * _COSTS_BYTES], COSTS),
+    )
+
+
+def allocate(counts: dict[str, int], extra_bytes: int) -> tuple[NDArray[np.uint8], int]:
+    """Make a zeroed arena with so many rows a table and `extra_bytes` of strategy state behind them.
+
+    Returns the arena and the offset of the strategy state. Pages are touched, so that the loop never pays for them.
+    """
+    offset = _align(ARENA.itemsize)
+    places: dict[str, int] = {}
+    for name, dtype in TABLES.items():
+        places[name] = offset
+        offset = _align(offset + max(1, counts[name]) * dtype.itemsize)
+    arena = np.zeros(offset + extra_bytes, np.uint8)
+    arena.fill(0)
+    header = arena[: ARENA.itemsize].view(ARENA)
+    header["bytes"] = arena.size
+    for name in TABLES:
+        header[f"{name}_at"] = places[name]
+        header[f"{name}_n"] = max(1, counts[name])
+    return arena, offset
+
+
+def _align(offset: int) -> int:
+    return (offset + 63) // 64 * 64
+
+

@@ -1,0 +1,236 @@
+"""The INTERNAL venue: working orders meet the market's touch and depth while a market record is applied.
+
+An order meets the first market record of its instrument at or after its creation plus latency, never the record that
+made it. The depth that it takes is gone for our later orders until the instrument's next packet.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from atmand.core.jit import kernel, routine
+from atmand.core.orders import cancel, end_order, fill, make_order, transition
+from atmand.core.records import SessionFlag
+from atmand.core.risk import crosses_own, protected_limit, round_to_tick
+from atmand.core.ticks import DEPTH
+from atmand.core.words import OrderKind, OrderState, Purpose, Reason
+
+__all__ = ["expire_orders", "match_instrument", "request_exit", "submit", "watch_exits"]
+
+_HELD: Final = int(OrderState.HELD)
+_SENT: Final = int(OrderState.SENT)
+_OPEN: Final = int(OrderState.OPEN)
+_PARTIAL: Final = int(OrderState.PARTIAL)
+_CANCELLED: Final = int(OrderState.CANCELLED)
+_EXPIRED: Final = int(OrderState.EXPIRED)
+_FREE: Final = int(OrderState.FREE)
+_ENTRY: Final = int(Purpose.ENTRY)
+_EXIT: Final = int(Purpose.EXIT)
+_TARGET: Final = int(Purpose.TARGET)
+_MARKET: Final = int(OrderKind.MARKET)
+_LIMIT: Final = int(OrderKind.LIMIT)
+_BAR_PATH: Final = int(SessionFlag.BAR_PATH)
+_BY_STOP: Final = int(Reason.STOP)
+_BY_TARGET: Final = int(Reason.TARGET)
+_BY_EXPIRY: Final = int(Reason.ENTRY_EXPIRED)
+_BY_SESSION_END: Final = int(Reason.SESSION_END)
+_BY_REPLACEMENT: Final = int(Reason.REPLACED)
+_BY_SELF_CROSS: Final = int(Reason.SELF_CROSS)
+_MINUTE_NS: Final = 60_000_000_000
+
+
+@kernel
+def submit(t, pair_index, side, kind, purpose, quantity, limit, reason):  # type: ignore[no-untyped-def]
+    """Make an order, held back while it would cross one of our own; return its row or -1."""
+    pair = t.pairs[pair_index]
+    held = crosses_own(t, pair.instrument, t.books[pair.book].account, side, limit)
+    return make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, _HELD if held else _SENT)
+
+
+@routine
+def request_exit(t, pair_index, reason):  # type: ignore[no-untyped-def]
+    """Ask for the whole position to be sold (or bought back) at the market; its other orders are cancelled first.
+
+    Where the book has no touch or the table no row, the reason stays and the next tick tries again.
+    """
+    pair = t.pairs[pair_index]
+    cancel(t, pair.entry_order, _BY_REPLACEMENT)
+    if pair.quantity == 0 or pair.exit_order >= 0:
+        return
+    cancel(t, pair.target_order, _BY_REPLACEMENT)
+    pair.exit_reason = reason
+    side = np.int64(-1) if pair.quantity > 0 else np.int64(1)
+    limit = protected_limit(t.header[0], t.instruments[pair.instrument], side)
+    if limit <= 0:
+        return
+    _clear_way(t, pair_index, side, limit)
+    pair.exit_order = submit(t, pair_index, side, _MARKET, _EXIT, abs(pair.quantity), limit, reason)
+
+
+@kernel
+def _clear_way(t, pair_index, side, limit):  # type: ignore[no-untyped-def]
+    """Take our own resting targets that an exit would meet out of its way; they are placed again afterwards."""
+    pair = t.pairs[pair_index]
+    account = t.books[pair.book].account
+    slot = t.instruments[pair.instrument].first_order
+    while slot >= 0:
+        o = t.orders[slot]
+        following = o.next
+        if (
+            o.purpose == _TARGET
+            and o.side != side
+            and t.books[o.book].account == account
+            and (limit - o.limit) * side >= 0
+        ):
+            end_order(t, slot, _CANCELLED, _BY_SELF_CROSS)
+        slot = following
+
+
+@routine
+def match_instrument(t, instrument_index):  # type: ignore[no-untyped-def]
+    """Let every working order of an instrument meet the quote that has just arrived, oldest first."""
+    slot = t.instruments[instrument_index].first_order
+    while slot >= 0:
+        following = t.orders[slot].next
+        _match_order(t, instrument_index, slot)
+        slot = following
+
+
+@kernel
+def _match_order(t, instrument_index, slot):  # type: ignore[no-untyped-def]
+    h = t.header[0]
+    o = t.orders[slot]
+    if o.cause == h.sequence or h.time_ns < o.active_ns or o.state == _FREE:
+        return
+    if o.expires_ns > 0 and h.time_ns >= o.expires_ns:
+        end_order(t, slot, _EXPIRED, _BY_EXPIRY)
+        return
+    if o.state == _HELD:
+        if crosses_own(t, instrument_index, t.books[o.book].account, o.side, o.limit):
+            return
+        transition(t, o, _SENT, 0)
+    if o.state == _SENT:
+        transition(t, o, _OPEN, 0)
+    if o.purpose == _EXIT:
+        _reprice(t, o)
+    if o.purpose == _TARGET and h.flags & _BAR_PATH:
+        _match_target_on_path(t, slot)
+    else:
+        _take_depth(t, slot)
+
+
+@kernel
+def _reprice(t, o):  # type: ignore[no-untyped-def]
+    """Keep an exit's protection round the touch: a protected market order can stay unfilled otherwise."""
+    limit = protected_limit(t.header[0], t.instruments[o.instrument], o.side)
+    if limit > 0:
+        o.limit = limit
+
+
+@routine
+def _take_depth(t, slot):  # type: ignore[no-untyped-def]
+    """Fill an order from the touch down, level by level, up to its limit."""
+    o = t.orders[slot]
+    instrument = t.instruments[o.instrument]
+    pair_index = o.pair
+    purpose = o.purpose
+    side = o.side
+    limit = o.limit
+    open_quantity = o.quantity - o.filled
+    filled = np.int64(0)
+    for level in range(DEPTH):
+        price = instrument.ask[level].price if side > 0 else instrument.bid[level].price
+        quantity = instrument.ask[level].quantity if side > 0 else instrument.bid[level].quantity
+        if quantity <= 0 or price <= 0 or (price - limit) * side > 0:
+            break
+        quantity = min(quantity, open_quantity)
+        if side > 0:
+            instrument.ask[level].quantity -= quantity
+        else:
+            instrument.bid[level].quantity -= quantity
+        open_quantity -= quantity
+        filled += quantity
+        fill(t, slot, quantity, price)
+        if open_quantity == 0:
+            break
+    if filled > 0 and purpose == _ENTRY:
+        _arm(t, pair_index)
+
+
+@kernel
+def _match_target_on_path(t, slot):  # type: ignore[no-untyped-def]
+    """On a path drawn out of a bar, a target that the bar reached fills at its limit, at the bar's last step.
+
+    By then a stop of the same bar has had its turn: of a stop and a target in one bar, the worse is taken.
+    """
+    h = t.header[0]
+    o = t.orders[slot]
+    instrument = t.instruments[o.instrument]
+    if (instrument.last_price - o.limit) * o.side <= 0:
+        o.touched = 1
+    if o.touched and instrument.exchange_ns % _MINUTE_NS >= h.path_last_ns:
+        fill(t, slot, o.quantity - o.filled, o.limit)
+
+
+@kernel
+def _arm(t, pair_index):  # type: ignore[no-untyped-def]
+    """Set stop and target round what the entry really paid, on the instrument's grid."""
+    pair = t.pairs[pair_index]
+    if pair.quantity == 0:
+        return
+    tick = t.instruments[pair.instrument].tick
+    average = pair.entry_value // pair.entry_quantity
+    if pair.stop_distance > 0:
+        pair.stop_price = max(round_to_tick(average - pair.side * pair.stop_distance, tick, -pair.side), tick)
+    if pair.target_distance > 0:
+        pair.target_price = max(round_to_tick(average + pair.side * pair.target_distance, tick, pair.side), tick)
+
+
+@routine
+def watch_exits(t, instrument_index):  # type: ignore[no-untyped-def]
+    """Watch stops, place targets and repeat exits for every position in an instrument, on each of its ticks."""
+    h = t.header[0]
+    price = t.instruments[instrument_index].last_price
+    index = t.instruments[instrument_index].first_pair
+    while index >= 0:
+        pair = t.pairs[index]
+        if pair.quantity != 0 and pair.exit_order < 0:
+            if pair.exit_reason != 0:
+                request_exit(t, index, pair.exit_reason)
+            elif pair.stop_price > 0 and (price - pair.stop_price) * pair.side <= 0:
+                request_exit(t, index, _BY_STOP)
+                if h.flags & _BAR_PATH and pair.exit_order >= 0 and t.orders[pair.exit_order].state == _SENT:
+                    _fill_stop_on_path(t, pair.exit_order)
+            elif pair.target_price > 0 and pair.target_order < 0 and pair.entry_order < 0:
+                pair.target_order = submit(
+                    t, index, -pair.side, _LIMIT, _TARGET, abs(pair.quantity), pair.target_price, _BY_TARGET
+                )
+        index = pair.next_in_instrument
+
+
+@kernel
+def _fill_stop_on_path(t, slot):  # type: ignore[no-untyped-def]
+    """On a path drawn out of a bar the stop fills at the step that reached it: an extreme, so the worst of the bar."""
+    transition(t, t.orders[slot], _OPEN, 0)
+    _take_depth(t, slot)
+
+
+@routine
+def expire_orders(t, session_ended):  # type: ignore[no-untyped-def]
+    """End entries that waited too long, and every order at the session's end; return the next expiry."""
+    h = t.header[0]
+    due_ns = np.int64(np.iinfo(np.int64).max)
+    for slot in range(t.orders.shape[0]):
+        o = t.orders[slot]
+        if o.state == _FREE:
+            continue
+        if session_ended:
+            end_order(t, slot, _EXPIRED, _BY_SESSION_END)
+        elif o.expires_ns > 0:
+            if h.time_ns >= o.expires_ns:
+                end_order(t, slot, _EXPIRED, _BY_EXPIRY)
+            else:
+                due_ns = min(due_ns, o.expires_ns)
+    return due_ns

@@ -1,0 +1,319 @@
+"""An order's life: the one transition function, the making and ending of orders, and what a fill does to the books.
+
+Both venues pass through here: the matcher of the INTERNAL venue calls these functions while it applies a market
+record, an EXTERNAL venue's updates will call the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from atmand.core.jit import kernel, routine
+from atmand.core.records import Kind
+from atmand.core.words import OrderKind, OrderState, Purpose, Reason
+from atmand.market.costs import dp_costs, order_costs
+
+__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "make_order", "transition"]
+
+_FREE: Final = int(OrderState.FREE)
+_INTENT: Final = int(OrderState.INTENT)
+_HELD: Final = int(OrderState.HELD)
+_SENT: Final = int(OrderState.SENT)
+_OPEN: Final = int(OrderState.OPEN)
+_PARTIAL: Final = int(OrderState.PARTIAL)
+_FILLED: Final = int(OrderState.FILLED)
+_CANCELLED: Final = int(OrderState.CANCELLED)
+_REJECTED: Final = int(OrderState.REJECTED)
+_EXPIRED: Final = int(OrderState.EXPIRED)
+
+_ENTRY: Final = int(Purpose.ENTRY)
+_EXIT: Final = int(Purpose.EXIT)
+_TARGET: Final = int(Purpose.TARGET)
+_MARKET: Final = int(OrderKind.MARKET)
+
+_AUDIT_INTENT: Final = int(Kind.AUDIT_INTENT)
+_AUDIT_ORDER: Final = int(Kind.AUDIT_ORDER)
+_AUDIT_FILL: Final = int(Kind.AUDIT_FILL)
+
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2: Final = np.uint64(0x94D049BB133111EB)
+
+
+def _allowed() -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Build the transition table. A fill may overtake the acknowledgement, and may arrive after a cancel."""
+    states = len(OrderState)
+    table = np.zeros((states, states), np.int64)
+    arrows = {
+        _FREE: (_INTENT,),
+        _INTENT: (_HELD, _SENT, _REJECTED, _CANCELLED, _EXPIRED),
+        _HELD: (_SENT, _REJECTED, _CANCELLED, _EXPIRED),
+        _SENT: (_OPEN, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED),
+        _OPEN: (_OPEN, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED),
+        _PARTIAL: (_PARTIAL, _FILLED, _CANCELLED, _EXPIRED),
+        _CANCELLED: (_PARTIAL, _FILLED),
+        _EXPIRED: (_PARTIAL, _FILLED),
+    }
+    for before, afters in arrows.items():
+        table[before, list(afters)] = 1
+    return table
+
+
+ALLOWED: Final = _allowed()
+"""ALLOWED[before, after] is 1 where an order may go from `before` to `after`."""
+
+
+@kernel
+def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason):  # type: ignore[no-untyped-def]
+    """Append one audit row to the outputs of this record; a full table is counted, never overrun."""
+    h = t.header[0]
+    if h.n_outputs >= t.outputs.shape[0]:
+        h.outputs_lost += 1
+        return
+    row = t.outputs[h.n_outputs]
+    row.kind = kind
+    row.cause = h.sequence
+    row.index = h.n_outputs
+    row.book = book
+    row.instrument = instrument
+    row.order = order
+    row.trade = trade
+    row.side = side
+    row.quantity = quantity
+    row.price = price
+    row.value = value
+    row.costs = costs
+    row.state = state
+    row.reason = reason
+    row.time_ns = h.time_ns
+    h.n_outputs += 1
+
+
+@kernel
+def transition(t, order, state, reason):  # type: ignore[no-untyped-def]
+    """Move an order to `state` and audit it; an arrow that does not exist is counted and changes nothing."""
+    if ALLOWED[order.state, state] == 0:
+        t.header[0].illegal_transitions += 1
+        return False
+    order.state = state
+    if reason != 0:
+        order.reason = reason
+    emit(
+        t, _AUDIT_ORDER, order.book, order.instrument, order.id, order.trade, order.side,
+        order.filled, order.limit, order.value, order.costs, state, order.reason,
+    )  # fmt: skip
+    return True
+
+
+@kernel
+def _latency_ns(h, order_id):  # type: ignore[no-untyped-def]
+    """Draw a paper order's latency from a hash of (seed, id): the fold has no random source."""
+    x = h.seed + np.uint64(order_id) * _MIX
+    x = (x ^ (x >> np.uint64(30))) * _MIX_1
+    x = (x ^ (x >> np.uint64(27))) * _MIX_2
+    x = x ^ (x >> np.uint64(31))
+    span = h.latency_high_ns - h.latency_low_ns + 1
+    return h.latency_low_ns + np.int64(x >> np.uint64(33)) % max(span, np.int64(1))
+
+
+@kernel
+def _free_slot(t):  # type: ignore[no-untyped-def]
+    """Return a free row of the order table, or -1. The search starts behind the newest order's row."""
+    size = t.orders.shape[0]
+    start = t.header[0].next_order % size
+    for step in range(size):
+        slot = (start + step) % size
+        if t.orders[slot].state == _FREE:
+            return slot
+    return -1
+
+
+@kernel
+def _append(t, instrument, slot):  # type: ignore[no-untyped-def]
+    """Put an order behind its instrument's others: older orders meet the market first."""
+    t.orders[slot].next = -1
+    if instrument.first_order < 0:
+        instrument.first_order = slot
+        return
+    last = instrument.first_order
+    while t.orders[last].next >= 0:
+        last = t.orders[last].next
+    t.orders[last].next = slot
+
+
+@routine
+def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, state):  # type: ignore[no-untyped-def]
+    """Write a new order in `state` (SENT, or HELD while it would cross our own) and return its row, or -1 when full.
+
+    It becomes active after its latency, and never meets the record that made it.
+    """
+    slot = _free_slot(t)
+    if slot < 0:
+        return np.int64(-1)
+    h = t.header[0]
+    pair = t.pairs[pair_index]
+    instrument = t.instruments[pair.instrument]
+    book = t.books[pair.book]
+    o = t.orders[slot]
+    h.next_order += 1
+    h.orders_made += 1
+    book.working += 1
+    book.orders_today += 1
+    o.id = h.next_order
+    o.state = _FREE
+    o.book = pair.book
+    o.pair = pair_index
+    o.instrument = pair.instrument
+    o.trade = pair.trade
+    o.side = side
+    o.kind = kind
+    o.purpose = purpose
+    o.reason = reason
+    o.quantity = quantity
+    o.filled = 0
+    o.limit = limit
+    o.value = 0
+    o.costs = 0
+    o.created_ns = h.time_ns
+    o.active_ns = h.time_ns + _latency_ns(h, o.id)
+    o.expires_ns = h.time_ns + h.entry_wait_ns if purpose == _ENTRY else 0
+    o.cause = h.sequence
+    o.touched = 0
+    _append(t, instrument, slot)
+    if o.expires_ns > 0:
+        h.next_due_ns = min(h.next_due_ns, o.expires_ns)
+    transition(t, o, _INTENT, reason)
+    emit(
+        t, _AUDIT_INTENT, o.book, o.instrument, o.id, o.trade, side, quantity, limit, quantity * limit, 0, purpose, reason
+    )
+    transition(t, o, state, 0)
+    return np.int64(slot)
+
+
+@routine
+def end_order(t, slot, state, reason):  # type: ignore[no-untyped-def]
+    """Bring an order to a final state, take it out of its instrument's list and free its row."""
+    o = t.orders[slot]
+    if o.state != _FILLED and not transition(t, o, state, reason):
+        return
+    instrument = t.instruments[o.instrument]
+    if instrument.first_order == slot:
+        instrument.first_order = o.next
+    else:
+        before = instrument.first_order
+        while t.orders[before].next != slot:
+            before = t.orders[before].next
+        t.orders[before].next = o.next
+    t.books[o.book].working -= 1
+    pair = t.pairs[o.pair]
+    if pair.entry_order == slot:
+        pair.entry_order = -1
+    if pair.exit_order == slot:
+        pair.exit_order = -1
+    if pair.target_order == slot:
+        pair.target_order = -1
+    o.state = _FREE
+    o.next = -1
+
+
+@kernel
+def cancel(t, slot, reason):  # type: ignore[no-untyped-def]
+    """Cancel a working order of the INTERNAL venue at once; -1 is no order."""
+    if slot >= 0:
+        end_order(t, slot, _CANCELLED, reason)
+
+
+@routine
+def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
+    """Apply one fill to order, position, book and account; the order's row is freed when it is filled.
+
+    Costs are those of the order so far, less what was charged before, so that they do not depend on how it was cut.
+    """
+    h = t.header[0]
+    o = t.orders[slot]
+    pair = t.pairs[o.pair]
+    book = t.books[o.book]
+    account = t.accounts[book.account]
+    value = quantity * price
+    rates = t.costs[t.instruments[o.instrument].cost_group + book.delivery]
+    costs = order_costs(rates, o.side, o.value + value) - order_costs(rates, o.side, o.value)
+    costs += dp_costs(rates, o.side, pair.sold_today)
+    if o.side < 0:
+        pair.sold_today += quantity
+    _open_trade(t, o, pair, book)
+    o.filled += quantity
+    o.value += value
+    o.costs += costs
+    pair.costs_paise += costs
+    book.costs_paise += costs
+    account.costs_paise += costs
+    book.cash_paise -= o.side * value + costs
+    account.cash_paise -= o.side * value + costs
+    _move_position(o, pair, book, account, quantity, value)
+    h.fills += 1
+    emit(
+        t, _AUDIT_FILL, o.book, o.instrument, o.id, pair.trade, o.side, quantity, price, value, costs, o.purpose, o.reason
+    )
+    transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, 0)
+    if o.state == _FILLED:
+        end_order(t, slot, _FILLED, 0)
+    if pair.quantity == 0:
+        _close_trade(pair, book)
+
+
+@kernel
+def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
+    """Give a flat pair's first fill a trade of its own."""
+    if pair.quantity != 0:
+        return
+    h = t.header[0]
+    h.next_trade += 1
+    pair.trade = h.next_trade
+    pair.side = o.side
+    pair.entry_ns = h.time_ns
+    pair.entry_reason = o.reason
+    pair.entry_quantity = 0
+    pair.entry_value = 0
+    pair.exit_quantity = 0
+    pair.exit_value = 0
+    pair.costs_paise = 0
+    pair.realised_paise = 0
+    pair.value_paise = 0
+    pair.bars_held = 0
+    book.positions += 1
+    o.trade = pair.trade
+
+
+@kernel
+def _move_position(o, pair, book, account, quantity, value):  # type: ignore[no-untyped-def]
+    """Add to the position, or take from it at the average value that the whole trade's sum gives."""
+    if o.side == pair.side:
+        pair.quantity += o.side * quantity
+        pair.value_paise += o.side * value
+        pair.entry_quantity += quantity
+        pair.entry_value += value
+        return
+    held = abs(pair.quantity)
+    share = pair.value_paise if quantity == held else pair.value_paise * quantity // held
+    realised = -o.side * value - share
+    pair.value_paise -= share
+    pair.quantity += o.side * quantity
+    pair.exit_quantity += quantity
+    pair.exit_value += value
+    pair.realised_paise += realised
+    book.realised_paise += realised
+    account.realised_paise += realised
+
+
+@kernel
+def _close_trade(pair, book):  # type: ignore[no-untyped-def]
+    """The position is flat: its exits are off, and the pair waits again."""
+    pair.stop_price = 0
+    pair.target_price = 0
+    pair.stop_distance = 0
+    pair.target_distance = 0
+    pair.exit_reason = 0
+    pair.side = 0
+    book.positions -= 1

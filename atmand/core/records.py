@@ -1,0 +1,334 @@
+"""The closed, versioned registry of record kinds: everything that can change a decision, and the audit of decisions.
+
+A record is a header of 48 bytes, then (for every kind but FRAME) one head row and `rows` rows of one dtype. The
+journal stores records, the engine folds them. A kind's number never changes; a changed dtype gets a new version,
+and readers keep every version they ever had. Text and documents are sidecar files named by their sha256.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "AUDIT",
+    "AUDIT_KINDS",
+    "COMMAND_HEAD",
+    "EMPTY",
+    "FEED_STATE_HEAD",
+    "GAP_HEAD",
+    "HEADER",
+    "HISTORY_HEAD",
+    "HISTORY_ROW",
+    "INSTRUMENTS_HEAD",
+    "INSTRUMENTS_ROW",
+    "LIMITS_HEAD",
+    "LIMITS_ROW",
+    "PARAMS_HEAD",
+    "PARAMS_ROW",
+    "PROGRAM_HEAD",
+    "PROGRAM_ROW",
+    "SESSION_HEAD",
+    "SESSION_ROW",
+    "BarFlag",
+    "Command",
+    "FeedState",
+    "GapReason",
+    "Kind",
+    "Record",
+    "SessionFlag",
+    "Shape",
+    "Source",
+    "body_of",
+    "head_and_rows",
+    "shape_of",
+]
+
+
+class Kind(IntEnum):
+    """Record kinds. Numbers below 64 are folded by the core; numbers from 64 are audit, which the fold skips."""
+
+    SESSION = 1
+    INSTRUMENTS = 2
+    HISTORY = 3
+    CORPORATE_ACTION = 4
+    PROGRAM = 5
+    PARAMS = 6
+    LIMITS = 7
+    MODEL = 8
+    FRAME = 9
+    FEED_STATE = 10
+    GAP = 11
+    FORECAST = 12
+    SENTIMENT = 13
+    SIGNAL = 14
+    ORDER_UPDATE = 15
+    TRADE = 16
+    BROKER_STATE = 17
+    GATEWAY = 18
+    LEASE = 19
+    COMMAND = 20
+    TIMER = 21
+    AUDIT_DECISION = 64
+    AUDIT_INTENT = 65
+    AUDIT_ORDER = 66
+    AUDIT_FILL = 67
+    AUDIT_MARK = 68
+
+
+AUDIT_KINDS: Final = frozenset(kind for kind in Kind if kind >= 64)
+
+
+class Source(IntEnum):
+    """Who produced a record; a FRAME's source chooses its decoder."""
+
+    DAEMON = 0
+    KITE = 1
+
+
+class SessionFlag(IntEnum):
+    """Bits of a SESSION's `flags`."""
+
+    SIMULATED = 1
+    """The market is an embedded or stand-alone simulator: paper money, no exchange."""
+    BAR_PATH = 2
+    """Ticks were drawn out of bars: stops fill at the extremes, targets at the bar's last step only."""
+
+
+class BarFlag(IntEnum):
+    """Bits of a bar's `flags`."""
+
+    PARTIAL = 1
+    """Some of the bar's ticks are missing: it started late or a gap fell into it. No entry is made on it."""
+    HISTORY = 2
+    """The bar came from a HISTORY record, not from ticks."""
+    UNFINISHED = 4
+    """In a HISTORY row only: the candle was still open when it was fetched."""
+    CORE_TIME = 8
+    """At least one tick had no exchange time and was bucketed by core time."""
+
+
+class FeedState(IntEnum):
+    """A connection's life as the daemon saw it."""
+
+    CONNECTING = 1
+    CONNECTED = 2
+    SUBSCRIBED = 3
+    STALE = 4
+    LOST = 5
+    REFUSED = 6
+
+
+class GapReason(IntEnum):
+    """Why market data is missing between two times."""
+
+    DISCONNECTED = 1
+    OVERLOAD = 2
+    RESTART = 3
+    STALE = 4
+
+
+class Command(IntEnum):
+    """An operator's (or the daemon's own) command to the core."""
+
+    ENTRIES_OFF = 1
+    ENTRIES_ON = 2
+    PAUSE_BOOK = 3
+    RESUME_BOOK = 4
+    EXIT_POSITION = 5
+
+
+HEADER: Final = np.dtype(
+    [
+        ("checksum", "u8"),  # xxh3-64 of the header's other 40 bytes and the body
+        ("sequence", "i8"),
+        ("time_ns", "i8"),
+        ("length", "u4"),  # of the body, bytes
+        ("kind", "u2"),
+        ("version", "u2"),
+        ("source", "u2"),
+        ("connection", "u2"),
+        ("rows", "u4"),
+        ("reserved", "u8"),
+    ]
+)
+assert HEADER.itemsize == 48
+
+EMPTY: Final = np.dtype([("reserved", "i8")])
+
+SESSION_HEAD: Final = np.dtype(
+    [
+        ("date", "i8"),  # yyyymmdd, India
+        ("seed", "u8"),
+        ("flags", "i8"),
+        ("grace_ns", "i8"),  # a bar closes so long after its end
+        ("grid_ns", "i8"),  # TIMER records fall on this grid
+        ("latency_low_ns", "i8"),  # paper orders reach the book after low..high
+        ("latency_high_ns", "i8"),
+        ("path_last_ns", "i8"),  # BAR_PATH: offset of a minute's last step
+        ("costs_date", "i8"),  # yyyymmdd whose cost tables apply
+        ("protection_bps", "i8"),  # limit of a MARKET order round the touch
+        ("entry_wait_ns", "i8"),  # an unfilled entry is cancelled after so long
+        ("stale_ns", "i8"),  # no entry on an instrument silent for so long
+        ("orders_per_book", "i8"),  # capacity
+        ("ring_factor", "i8"),  # bars kept per period of a recursive indicator
+        ("code", "u1", (32,)),  # sha256 of the kernel sources
+        ("machine", "u1", (32,)),  # sha256 of CPU features, libm, numba
+    ]
+)
+SESSION_ROW: Final = np.dtype([("group", "i8"), ("open_ns", "i8"), ("close_ns", "i8")])
+
+INSTRUMENTS_HEAD: Final = np.dtype([("dump", "u1", (32,))])  # sha256 of the dump that the rows came from
+INSTRUMENTS_ROW: Final = np.dtype(
+    [
+        ("key", "S48"),  # EXCHANGE:SEGMENT:SYMBOL[:EXPIRY:STRIKE:RIGHT]
+        ("isin", "S12"),
+        ("pad", "S4"),
+        ("token", "i8"),
+        ("price_scale", "i8"),
+        ("tick", "i8"),  # in price_scale units
+        ("lot", "i8"),
+        ("freeze", "i8"),  # most units an order, 0 = none
+        ("lower_band", "i8"),  # 0 = none
+        ("upper_band", "i8"),
+        ("group", "i8"),  # of session windows
+        ("cost_group", "i8"),  # row block of the cost table
+        ("tradable", "i8"),
+    ]
+)
+
+PROGRAM_HEAD: Final = np.dtype(
+    [
+        ("source", "u1", (32,)),  # sha256 of the generated module, a sidecar
+        ("manifest", "u1", (32,)),  # sha256 of its manifest, a sidecar
+        ("accounts", "i8"),
+        ("books", "i8"),
+    ]
+)
+PROGRAM_ROW: Final = np.dtype(  # one (book, instrument) pair
+    [("book", "i8"), ("instrument", "i8"), ("copy_from", "i8")]  # copy_from: pair before whose state goes on, or -1
+)
+
+PARAMS_HEAD: Final = np.dtype([("document_seq", "i8"), ("document", "u1", (32,))])
+PARAMS_ROW: Final = np.dtype([("book", "i8"), ("slot", "i8"), ("value", "f8")])
+
+LIMITS_HEAD: Final = np.dtype([("entries", "i8")])  # 0: no book may open anything
+LIMITS_ROW: Final = np.dtype(
+    [
+        ("book", "i8"),
+        ("capital_paise", "i8"),
+        ("order_value_paise", "i8"),
+        ("position_value_paise", "i8"),
+        ("daily_loss_paise", "i8"),
+        ("open_positions", "i8"),
+        ("orders_a_day", "i8"),
+    ]
+)
+
+HISTORY_HEAD: Final = np.dtype([("from_ns", "i8"), ("to_ns", "i8"), ("bar_ns", "i8")])
+HISTORY_ROW: Final = np.dtype(
+    [
+        ("instrument", "i8"),
+        ("start_ns", "i8"),
+        ("open", "i8"),
+        ("high", "i8"),
+        ("low", "i8"),
+        ("close", "i8"),
+        ("volume", "i8"),
+        ("flags", "i8"),
+    ]
+)
+
+FEED_STATE_HEAD: Final = np.dtype([("state", "i8"), ("instruments", "i8"), ("code", "i8")])
+GAP_HEAD: Final = np.dtype([("from_ns", "i8"), ("to_ns", "i8"), ("reason", "i8"), ("frames", "i8")])
+COMMAND_HEAD: Final = np.dtype(
+    [
+        ("code", "i8"),
+        ("account", "i8"),
+        ("book", "i8"),
+        ("instrument", "i8"),
+        ("argument", "i8"),
+        ("request", "i8"),
+        ("actor", "i8"),
+    ]
+)
+
+AUDIT: Final = np.dtype(
+    [
+        ("kind", "i8"),
+        ("cause", "i8"),  # sequence of the record that made it
+        ("index", "i8"),  # within the cause; (cause, index) is the row's key
+        ("book", "i8"),
+        ("instrument", "i8"),
+        ("order", "i8"),
+        ("trade", "i8"),
+        ("side", "i8"),  # +1 buy, -1 sell
+        ("quantity", "i8"),
+        ("price", "i8"),
+        ("value", "i8"),  # quantity * price; a mark's equity
+        ("costs", "i8"),
+        ("state", "i8"),
+        ("reason", "i8"),
+        ("time_ns", "i8"),
+    ]
+)
+
+
+class Shape(NamedTuple):
+    """The dtypes of one version of one kind's body."""
+
+    head: np.dtype[np.void]
+    row: np.dtype[np.void]
+
+
+_SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
+    (Kind.SESSION, 1): Shape(SESSION_HEAD, SESSION_ROW),
+    (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
+    (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
+    (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
+    (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
+    (Kind.LIMITS, 1): Shape(LIMITS_HEAD, LIMITS_ROW),
+    (Kind.FEED_STATE, 1): Shape(FEED_STATE_HEAD, EMPTY),
+    (Kind.GAP, 1): Shape(GAP_HEAD, EMPTY),
+    (Kind.COMMAND, 1): Shape(COMMAND_HEAD, EMPTY),
+    (Kind.TIMER, 1): Shape(EMPTY, EMPTY),
+    **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
+}
+
+
+def shape_of(kind: int, version: int = 1) -> Shape:
+    """Return the dtypes of a kind's body; KeyError where the kind has no fixed body (FRAME) or is not known here."""
+    return _SHAPES[Kind(kind), version]
+
+
+class Record(NamedTuple):
+    """One record as it travels between rooms: the header's fields and the raw body."""
+
+    kind: int
+    sequence: int
+    time_ns: int
+    body: bytes
+    rows: int = 0
+    version: int = 1
+    source: int = 0
+    connection: int = 0
+
+
+def body_of(kind: Kind, head: NDArray[np.void] | None = None, rows: NDArray[np.void] | None = None) -> bytes:
+    """Encode a body from a head (one row, zeros if absent) and rows, refusing other dtypes than the kind's newest."""
+    shape = shape_of(kind)
+    if head is None:
+        head = np.zeros(1, shape.head)
+    if head.dtype != shape.head or (rows is not None and rows.dtype != shape.row):
+        raise TypeError(f"{kind.name}: head or rows are not of the kind's dtype")
+    return head.tobytes() + (b"" if rows is None else rows.tobytes())
+
+
+def head_and_rows(record: Record) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Decode a record's body into its head row and its rows (read-only views of the body)."""
+    shape = shape_of(record.kind, record.version)
+    head = np.frombuffer(record.body, shape.head, 1)
+    return head, np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)

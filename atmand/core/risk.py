@@ -1,0 +1,170 @@
+"""Pre-trade risk: why an entry may not be made now, and the prices at which orders are allowed to rest.
+
+Every limit is checked in the core, on the record that would make the order, so that replay refuses the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from atmand.core.jit import kernel, routine
+from atmand.core.records import BarFlag
+from atmand.core.words import OrderState, Reason
+
+__all__ = ["crosses_own", "entry_refusal", "protected_limit", "round_to_tick"]
+
+_PARTIAL: Final = int(BarFlag.PARTIAL)
+_SENT: Final = int(OrderState.SENT)
+_OPEN: Final = int(OrderState.OPEN)
+_PART: Final = int(OrderState.PARTIAL)
+
+_NONE: Final = int(Reason.NONE)
+_ENTRIES_OFF: Final = int(Reason.ENTRIES_OFF)
+_PAUSED: Final = int(Reason.PAUSED)
+_OUTSIDE_WINDOW: Final = int(Reason.OUTSIDE_WINDOW)
+_PARTIAL_BAR: Final = int(Reason.PARTIAL_BAR)
+_NO_QUOTE: Final = int(Reason.NO_QUOTE)
+_STALE: Final = int(Reason.STALE)
+_ZERO_QUANTITY: Final = int(Reason.ZERO_QUANTITY)
+_ORDER_VALUE: Final = int(Reason.ORDER_VALUE)
+_POSITION_VALUE: Final = int(Reason.POSITION_VALUE)
+_DAILY_LOSS: Final = int(Reason.DAILY_LOSS)
+_OPEN_POSITIONS: Final = int(Reason.OPEN_POSITIONS)
+_ORDERS_A_DAY: Final = int(Reason.ORDERS_A_DAY)
+_CASH: Final = int(Reason.CASH)
+_CAPACITY: Final = int(Reason.CAPACITY)
+_FREEZE: Final = int(Reason.FREEZE)
+_SHORT_DELIVERY: Final = int(Reason.SHORT_DELIVERY)
+
+_RESERVE: Final = 4
+"""One order row in so many is kept for exits: an entry is refused when only those are left."""
+
+
+@routine
+def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ignore[no-untyped-def]
+    """Return the first reason against an entry, or Reason.NONE."""
+    h = t.header[0]
+    pair = t.pairs[pair_index]
+    book = t.books[pair.book]
+    instrument = t.instruments[pair.instrument]
+    reason = _state_refusal(t, h, book, instrument, bar_flags)
+    if reason != _NONE:
+        return reason
+    if book.delivery and side < 0:
+        return _SHORT_DELIVERY
+    if price <= 0:
+        return _NO_QUOTE
+    if quantity <= 0:
+        return _ZERO_QUANTITY
+    if instrument.freeze > 0 and quantity > instrument.freeze:
+        return _FREEZE
+    value = quantity * price
+    if value > book.order_value_paise:
+        return _ORDER_VALUE
+    if abs(pair.value_paise) + value > book.position_value_paise:
+        return _POSITION_VALUE
+    if book.positions + _entering(t, pair.book) >= book.open_positions:
+        return _OPEN_POSITIONS
+    if book.orders_today >= book.orders_a_day:
+        return _ORDERS_A_DAY
+    if value > book.cash_paise - _committed(t, pair.book):
+        return _CASH
+    return _NONE
+
+
+@kernel
+def _state_refusal(t, h, book, instrument, bar_flags):  # type: ignore[no-untyped-def]
+    """Reasons that lie in the state of session, book and market, whatever the order."""
+    if h.entries == 0:
+        return _ENTRIES_OFF
+    if book.paused:
+        return _PAUSED
+    if not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
+        return _OUTSIDE_WINDOW
+    if bar_flags & _PARTIAL:
+        return _PARTIAL_BAR
+    if not instrument.tradable or not instrument.quoted:
+        return _NO_QUOTE
+    if h.time_ns - instrument.tick_ns > h.stale_ns:
+        return _STALE
+    if book.day_equity_paise - book.equity_paise >= book.daily_loss_paise:
+        return _DAILY_LOSS
+    rows = t.orders.shape[0] // t.books.shape[0]
+    if book.working >= rows - rows // _RESERVE:
+        return _CAPACITY
+    return _NONE
+
+
+@kernel
+def _entering(t, book_index):  # type: ignore[no-untyped-def]
+    """Count the book's pairs that are flat with an entry in the market: each may become a position."""
+    count = np.int64(0)
+    for index in range(t.pairs.shape[0]):
+        pair = t.pairs[index]
+        if pair.book == book_index and pair.quantity == 0 and pair.entry_order >= 0:
+            count += 1
+    return count
+
+
+@kernel
+def _committed(t, book_index):  # type: ignore[no-untyped-def]
+    """Cash that is spoken for: unfilled entries at their limits, and short positions at what they were sold for.
+
+    A short's proceeds are cash, but stay as its margin, and as much again is held against it.
+    """
+    total = np.int64(0)
+    for index in range(t.pairs.shape[0]):
+        pair = t.pairs[index]
+        if pair.book != book_index:
+            continue
+        if pair.quantity < 0:
+            total -= 2 * pair.value_paise
+        if pair.entry_order >= 0:
+            o = t.orders[pair.entry_order]
+            total += (o.quantity - o.filled) * o.limit
+    return total
+
+
+@kernel
+def round_to_tick(price, tick, side):  # type: ignore[no-untyped-def]
+    """Round a price to its grid: up for a buyer, down for a seller, so that a limit is never tighter than asked."""
+    if tick <= 1:
+        return price
+    if side > 0:
+        return (price + tick - 1) // tick * tick
+    return price // tick * tick
+
+
+@kernel
+def protected_limit(h, instrument, side):  # type: ignore[no-untyped-def]
+    """Limit of a market order: the touch and the protection beyond it, on the grid and inside the circuit band.
+
+    0 where the side of the book that would fill it is empty.
+    """
+    touch = instrument.ask[0].price if side > 0 else instrument.bid[0].price
+    if touch <= 0:
+        return np.int64(0)
+    limit = round_to_tick(touch + side * (touch * h.protection_bps // 10_000), instrument.tick, side)
+    if instrument.upper_band > 0:
+        limit = min(limit, instrument.upper_band)
+    return max(limit, instrument.lower_band)
+
+
+@kernel
+def crosses_own(t, instrument_index, account, side, limit):  # type: ignore[no-untyped-def]
+    """Say whether an order would meet one of the account's own working orders in the market."""
+    slot = t.instruments[instrument_index].first_order
+    while slot >= 0:
+        o = t.orders[slot]
+        working = o.state == _SENT or o.state == _OPEN or o.state == _PART
+        if (
+            working
+            and o.side != side
+            and t.books[o.book].account == account
+            and (limit - o.limit) * side >= 0
+        ):
+            return True
+        slot = o.next
+    return False

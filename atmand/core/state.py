@@ -1,0 +1,277 @@
+"""Laying an arena out: from a session, its instruments and a program to tables with their rows, once a PROGRAM record.
+
+Plain Python, because it happens at a session's opening or on a change of structure; what it writes is a pure function
+of the records. State of an arena before goes on where instrument, book and structure are still there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.bars import IST_NS
+from atmand.core.layout import ARENA, BAR, TABLES, allocate
+from atmand.core.manifest import Manifest
+from atmand.errors import AtmandError
+from atmand.market.costs import cost_rows
+
+__all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
+
+_HASH: Final = 0x9E3779B1
+_DAY_NS: Final = 86_400_000_000_000
+_MINUTE_NS: Final = 60_000_000_000
+_MAX_OUTPUTS: Final = 65_536
+
+
+class LayoutError(AtmandError):
+    """The records do not describe a state that can be laid out."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An arena and the durable names of its rows."""
+
+    arena: NDArray[np.uint8]
+    manifest: Manifest
+    keys: tuple[str, ...]
+    """Durable instrument keys; the place is the session's dense instrument id."""
+    pairs: tuple[tuple[int, int], ...]
+    """(book, instrument) of each pair."""
+
+
+def table(arena: NDArray[np.uint8], name: str) -> NDArray[Any]:
+    """View one of an arena's tables from Python."""
+    header = arena[: ARENA.itemsize].view(ARENA)[0]
+    dtype = TABLES[name]
+    at, n = int(header[f"{name}_at"]), int(header[f"{name}_n"])
+    return arena[at : at + n * dtype.itemsize].view(dtype)
+
+
+def day_of(yyyymmdd: int) -> date:
+    return date(yyyymmdd // 10_000, yyyymmdd // 100 % 100, yyyymmdd % 100)
+
+
+def lay_out(
+    session: NDArray[Any],
+    windows: NDArray[Any],
+    instruments: NDArray[Any],
+    manifest: Manifest,
+    pairs: NDArray[Any],
+    time_ns: int,
+) -> Layout:
+    """Allocate and fill an arena for a session. `session` is the SESSION head; the arrays are the records' rows."""
+    head = session[0]
+    if not len(instruments) or not len(pairs):
+        raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
+    series = _series_of(manifest, pairs)
+    ring_rows = sum(ring for _, _, ring in series.values())
+    tokens = 1 << (2 * len(instruments) + 8).bit_length()
+    outputs = min(_MAX_OUTPUTS, 256 + 16 * len(pairs) + 4 * len(manifest.books))
+    slab_bytes = sum(_aligned(manifest.structures[manifest.books[int(b)].structure].state_bytes) for b in pairs["book"])
+    params_bytes = sum(_aligned(max(1, len(book.values)) * 8) for book in manifest.books)
+    arena, extra_at = allocate(
+        {
+            "instruments": len(instruments),
+            "tokens": tokens,
+            "windows": len(windows),
+            "series": len(series),
+            "ring": ring_rows,
+            "accounts": len(manifest.accounts),
+            "books": len(manifest.books),
+            "pairs": len(pairs),
+            "orders": len(manifest.books) * int(head["orders_per_book"]),
+            "closed": 2 * len(series) + 1,
+            "outputs": outputs,
+            "costs": 4,
+        },
+        slab_bytes + params_bytes,
+    )
+    _fill_header(arena, head, windows, time_ns)
+    table(arena, "windows")[: len(windows)] = windows
+    table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])))
+    _fill_instruments(arena, head, instruments, time_ns)
+    _fill_series(arena, series)
+    params_at = extra_at + slab_bytes
+    _fill_books(arena, head, windows, manifest, params_at)
+    _fill_pairs(arena, manifest, pairs, series, extra_at)
+    keys = tuple(str(key, "ascii") for key in instruments["key"])
+    return Layout(arena, manifest, keys, tuple((int(row["book"]), int(row["instrument"])) for row in pairs))
+
+
+def _aligned(size: int) -> int:
+    return (size + 63) // 64 * 64
+
+
+def _series_of(manifest: Manifest, pairs: NDArray[Any]) -> dict[tuple[int, int], tuple[int, int, int]]:
+    """Collect the distinct (instrument, period) with their index, where their ring begins, and its size."""
+    sizes: dict[tuple[int, int], int] = {}
+    for row in pairs:
+        structure = manifest.structures[manifest.books[int(row["book"])].structure]
+        key = (int(row["instrument"]), structure.period_ns)
+        sizes[key] = max(sizes.get(key, 2), structure.ring_bars)
+    series: dict[tuple[int, int], tuple[int, int, int]] = {}
+    at = 0
+    for index, (key, size) in enumerate(sizes.items()):
+        series[key] = (index, at, size)
+        at += size
+    return series
+
+
+def _fill_header(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], time_ns: int) -> None:
+    header = arena[: ARENA.itemsize].view(ARENA)
+    for name in (
+        "date", "flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns", "seed",
+        "protection_bps", "entry_wait_ns", "stale_ns",
+    ):  # fmt: skip
+        header[name] = head[name]
+    header["time_ns"] = time_ns
+    header["entries"] = 1
+    header["decisions"] = 1
+    header["refold"] = 1
+    header["session_open_ns"] = windows["open_ns"].min()
+    header["session_close_ns"] = windows["close_ns"].max()
+
+
+def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], time_ns: int) -> None:
+    """Fill instruments and the token table. A session that opens before the market does knows its volume is zero."""
+    instruments = table(arena, "instruments")
+    tokens = table(arena, "tokens")
+    opened_before = time_ns <= int(arena[: ARENA.itemsize].view(ARENA)["session_open_ns"][0])
+    for name in ("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"):
+        instruments[name] = rows[name]
+    instruments["tradable"] = rows["tradable"]
+    for name in ("first_series", "first_pair", "first_order"):
+        instruments[name] = -1
+    instruments["volume_known"] = opened_before
+    instruments["gap_ns"] = 0 if opened_before else time_ns
+    mask = len(tokens) - 1
+    for index, token in enumerate(rows["token"]):
+        place = ((int(token) * _HASH) >> 8) & mask
+        while tokens["token"][place] != 0:
+            place = (place + 1) & mask
+        tokens[place] = (token, index)
+
+
+def _fill_series(arena: NDArray[np.uint8], series: dict[tuple[int, int], tuple[int, int, int]]) -> None:
+    rows = table(arena, "series")
+    instruments = table(arena, "instruments")
+    for (instrument, period_ns), (index, ring_at, ring_size) in series.items():
+        row = rows[index]
+        row["instrument"] = instrument
+        row["period_ns"] = period_ns
+        row["ring_at"] = ring_at
+        row["ring_size"] = ring_size
+        row["first_pair"] = -1
+        row["next"] = instruments["first_series"][instrument]
+        instruments["first_series"][instrument] = index
+
+
+def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], manifest: Manifest, at: int) -> None:
+    """Fill accounts and books. Limits are zero, so nothing trades before a LIMITS record; so is the capital."""
+    rows = table(arena, "books")
+    midnight_ns = (int(windows["open_ns"].min()) + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
+    close_ns = int(windows["close_ns"].max())
+    for index, plan in enumerate(manifest.books):
+        row = rows[index]
+        row["account"] = manifest.accounts.index(plan.account)
+        row["structure"] = plan.structure
+        row["delivery"] = plan.delivery
+        row["params_at"] = at
+        row["params_size"] = len(plan.values) * 8
+        row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
+        row["entry_from_ns"] = midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0
+        row["entry_to_ns"] = midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns
+        row["square_off_ns"] = midnight_ns + plan.square_off_ns if plan.square_off_ns else 0
+        arena[at : at + len(plan.values) * 8].view(np.float64)[:] = plan.values
+        at += _aligned(max(1, len(plan.values)) * 8)
+    for index in range(len(manifest.accounts)):
+        table(arena, "accounts")[index]["books"] = sum(int(row["account"]) == index for row in rows)
+
+
+def _fill_pairs(
+    arena: NDArray[np.uint8],
+    manifest: Manifest,
+    pairs: NDArray[Any],
+    series: dict[tuple[int, int], tuple[int, int, int]],
+    slab_at: int,
+) -> None:
+    """Fill pairs; the lists by series and by instrument run in the order of the rows."""
+    rows = table(arena, "pairs")
+    for name in ("entry_order", "exit_order", "target_order", "next_in_series", "next_in_instrument"):
+        rows[name] = -1
+    series_rows, instruments = table(arena, "series"), table(arena, "instruments")
+    for index in range(len(pairs) - 1, -1, -1):
+        book, instrument = int(pairs[index]["book"]), int(pairs[index]["instrument"])
+        structure = manifest.structures[manifest.books[book].structure]
+        place = series[instrument, structure.period_ns][0]
+        row = rows[index]
+        row["book"], row["instrument"] = book, instrument
+        row["structure"], row["series"] = manifest.books[book].structure, place
+        row["next_in_series"], series_rows["first_pair"][place] = series_rows["first_pair"][place], index
+        row["next_in_instrument"], instruments["first_pair"][instrument] = instruments["first_pair"][instrument], index
+    for index in range(len(pairs)):
+        rows["slab_at"][index] = slab_at
+        slab_at += _aligned(manifest.structures[int(rows["structure"][index])].state_bytes)
+
+
+def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
+    """Bring bars, quotes and strategy state from the arena before into the new one, by durable key.
+
+    `copies` is the PROGRAM rows' `copy_from`: the pair before whose indicator state goes on, or -1 to fold it again
+    from the ring.
+    """
+    names = {key: index for index, key in enumerate(before.keys)}
+    same_day = _header(before)["date"] == _header(after)["date"]
+    old_rows, new_rows = table(before.arena, "instruments"), table(after.arena, "instruments")
+    for index, key in enumerate(after.keys):
+        old = names.get(key)
+        if old is None:
+            continue
+        fields = ["last_price", "exchange_ns", "tick_ns"]
+        if same_day:
+            fields += ["volume", "volume_known", "quoted", "gap_ns", "bid", "ask"]
+        for name in fields:
+            new_rows[name][index] = old_rows[name][old]
+    _carry_series(before, after, names, same_day=bool(same_day))
+    pairs_before, pairs_after = table(before.arena, "pairs"), table(after.arena, "pairs")
+    for index, source in enumerate(copies):
+        if source >= 0:
+            size = after.manifest.structures[int(pairs_after["structure"][index])].state_bytes
+            start, end = int(pairs_after["slab_at"][index]), int(pairs_before["slab_at"][source])
+            after.arena[start : start + size] = before.arena[end : end + size]
+            pairs_after["folded"][index] = 1
+            pairs_after["ready"][index] = pairs_before["ready"][source]
+
+
+def _carry_series(before: Layout, after: Layout, names: dict[str, int], *, same_day: bool) -> None:
+    old_rows, new_rows = table(before.arena, "series"), table(after.arena, "series")
+    old_ring, new_ring = table(before.arena, "ring"), table(after.arena, "ring")
+    places = {(int(row["instrument"]), int(row["period_ns"])): row for row in old_rows}
+    for row in new_rows:
+        old = places.get((names.get(after.keys[int(row["instrument"])], -1), int(row["period_ns"])))
+        if old is None:
+            continue
+        bars = _ring_bars(old_ring, old)[-int(row["ring_size"]) :]
+        at = int(row["ring_at"])
+        new_ring[at : at + len(bars)] = bars
+        row["count"] = len(bars)
+        row["closed_ns"] = old["closed_ns"]
+        if same_day:
+            row["building"], row["pending"] = old["building"], old["pending"]
+
+
+def _ring_bars(ring: NDArray[Any], series: Any) -> NDArray[Any]:
+    """Return a series' bars from its ring, oldest first."""
+    count, size, at = int(series["count"]), int(series["ring_size"]), int(series["ring_at"])
+    places = at + np.arange(max(0, count - size), count) % size
+    bars: NDArray[Any] = ring[places]
+    assert bars.dtype == BAR
+    return bars
+
+
+def _header(layout: Layout) -> Any:
+    return layout.arena[: ARENA.itemsize].view(ARENA)[0]

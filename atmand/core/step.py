@@ -1,0 +1,259 @@
+"""The handlers of the fold: what each kind of record does to the tables. The generated program calls them by name.
+
+A record is applied in this order: core time moves on, due bars close and strategies decide on them, timed events
+happen, then the record's own content is taken in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from atmand.core.bars import NEVER_NS, close_due_bars, gap_into_bars, merge_history, tick_into_bars
+from atmand.core.jit import kernel, routine, view
+from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
+from atmand.core.records import (
+    COMMAND_HEAD,
+    GAP_HEAD,
+    HISTORY_HEAD,
+    HISTORY_ROW,
+    LIMITS_HEAD,
+    LIMITS_ROW,
+    PARAMS_HEAD,
+    PARAMS_ROW,
+    BarFlag,
+    Command,
+)
+from atmand.core.ticks import DEPTH, TICK
+from atmand.core.words import Reason
+
+__all__ = [
+    "begin",
+    "on_command",
+    "on_gap",
+    "on_history",
+    "on_limits",
+    "on_params",
+    "on_ticks",
+    "timed_events",
+]
+
+_GAP_BYTES: Final = GAP_HEAD.itemsize
+_COMMAND_BYTES: Final = COMMAND_HEAD.itemsize
+_LIMITS_HEAD_BYTES: Final = LIMITS_HEAD.itemsize
+_LIMITS_BYTES: Final = LIMITS_ROW.itemsize
+_PARAMS_HEAD_BYTES: Final = PARAMS_HEAD.itemsize
+_PARAMS_BYTES: Final = PARAMS_ROW.itemsize
+_HISTORY_HEAD_BYTES: Final = HISTORY_HEAD.itemsize
+_HISTORY_BYTES: Final = HISTORY_ROW.itemsize
+_TICK_BYTES: Final = TICK.itemsize
+
+_CORE_TIME: Final = int(BarFlag.CORE_TIME)
+_ENTRIES_OFF: Final = int(Command.ENTRIES_OFF)
+_ENTRIES_ON: Final = int(Command.ENTRIES_ON)
+_PAUSE_BOOK: Final = int(Command.PAUSE_BOOK)
+_RESUME_BOOK: Final = int(Command.RESUME_BOOK)
+_EXIT_POSITION: Final = int(Command.EXIT_POSITION)
+_BY_COMMAND: Final = int(Reason.COMMAND)
+_BY_SQUARE_OFF: Final = int(Reason.SQUARE_OFF)
+
+_FULL_PACKET: Final = 184
+_HASH: Final = 0x9E3779B1
+"""Multiplier of the token table's hash; `core/state.py` fills the table with the same one."""
+
+
+@kernel
+def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
+    """Move core time to the record's, empty the outputs, and close the bars that are due."""
+    h = t.header[0]
+    h.sequence = sequence
+    h.time_ns = time_ns
+    h.n_outputs = 0
+    h.n_closed = 0
+    if time_ns >= h.next_due_ns:
+        h.next_due_ns = close_due_bars(t)
+        return True
+    return False
+
+
+@routine
+def timed_events(t):  # type: ignore[no-untyped-def]
+    """Expire orders, square books off and end the session where their time has come; set the next due time."""
+    h = t.header[0]
+    due_ns = h.next_due_ns
+    for index in range(t.books.shape[0]):
+        book = t.books[index]
+        if book.square_off_ns > 0 and book.squared == 0:
+            if h.time_ns >= book.square_off_ns:
+                book.squared = 1
+                if h.decisions:
+                    _exit_pairs(t, index, -1, _BY_SQUARE_OFF)
+            else:
+                due_ns = min(due_ns, book.square_off_ns)
+    if h.session_ended == 0:
+        if h.time_ns >= h.session_close_ns + h.grace_ns:
+            h.session_ended = 1
+        else:
+            due_ns = min(due_ns, h.session_close_ns + h.grace_ns)
+    h.next_due_ns = NEVER_NS
+    if h.decisions:
+        due_ns = min(due_ns, expire_orders(t, h.session_ended))
+    h.next_due_ns = due_ns
+
+
+@kernel
+def _exit_pairs(t, book, instrument, reason):  # type: ignore[no-untyped-def]
+    """Exit a book's positions (-1: every book's) in an instrument (-1: in all)."""
+    for index in range(t.pairs.shape[0]):
+        pair = t.pairs[index]
+        if (book < 0 or pair.book == book) and (instrument < 0 or pair.instrument == instrument):
+            request_exit(t, index, reason)
+
+
+@kernel
+def _instrument_of(t, token):  # type: ignore[no-untyped-def]
+    """Look a feed token up; -1 for one that is not in the session's universe."""
+    mask = t.tokens.shape[0] - 1
+    place = ((token * _HASH) >> 8) & mask
+    while t.tokens[place].token != 0:
+        if t.tokens[place].token == token:
+            return t.tokens[place].instrument
+        place = (place + 1) & mask
+    return np.int64(-1)
+
+
+@kernel
+def _in_windows(t, group, time_ns):  # type: ignore[no-untyped-def]
+    for index in range(t.windows.shape[0]):
+        window = t.windows[index]
+        if window.group == group and window.open_ns <= time_ns < window.close_ns:
+            return True
+    return False
+
+
+@routine
+def on_ticks(t, body, n):  # type: ignore[no-untyped-def]
+    """Take in a decoded frame: quotes, bars, matching, exits, tick by tick in the frame's order."""
+    ticks = view(body[: n * _TICK_BYTES], TICK)
+    for i in range(n):
+        _on_tick(t, ticks[i])
+
+
+@kernel
+def _on_tick(t, tick):  # type: ignore[no-untyped-def]
+    h = t.header[0]
+    index = _instrument_of(t, tick.token)
+    if index < 0:
+        h.unknown_tokens += 1
+        return
+    h.ticks += 1
+    instrument = t.instruments[index]
+    instrument.last_price = tick.last_price
+    instrument.tick_ns = h.time_ns
+    instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
+    if tick.packet == _FULL_PACKET:
+        _take_quote(instrument, tick)
+    if _in_windows(t, instrument.group, instrument.exchange_ns):
+        volume = _traded_since(instrument, tick)
+        flags = np.int64(0) if tick.exchange_ns > 0 else np.int64(_CORE_TIME)
+        tick_into_bars(t, index, tick.last_price, volume, instrument.exchange_ns, flags)
+        if h.decisions and instrument.quoted:
+            if instrument.first_order >= 0:
+                match_instrument(t, index)
+            watch_exits(t, index)
+    else:
+        h.outside_ticks += 1
+
+
+@kernel
+def _take_quote(instrument, tick):  # type: ignore[no-untyped-def]
+    for level in range(DEPTH):
+        instrument.bid[level].price = tick.bid[level].price
+        instrument.bid[level].quantity = tick.bid[level].quantity
+        instrument.ask[level].price = tick.ask[level].price
+        instrument.ask[level].quantity = tick.ask[level].quantity
+    instrument.quoted = 1
+
+
+@kernel
+def _traded_since(instrument, tick):  # type: ignore[no-untyped-def]
+    """What was traded since the last tick, out of the day's cumulative volume; 0 where it cannot be told."""
+    volume = np.int64(0)
+    if instrument.volume_known:
+        volume = max(np.int64(0), tick.volume - instrument.volume)
+    if tick.volume > 0:
+        instrument.volume = max(instrument.volume, tick.volume)
+        instrument.volume_known = 1
+    return volume
+
+
+@routine
+def on_history(t, body, n):  # type: ignore[no-untyped-def]
+    """Merge a HISTORY record's candles into the series of their instruments."""
+    rows = view(body[_HISTORY_HEAD_BYTES : _HISTORY_HEAD_BYTES + n * _HISTORY_BYTES], HISTORY_ROW)
+    merge_history(t, rows, n)
+
+
+@routine
+def on_gap(t, body):  # type: ignore[no-untyped-def]
+    gap_into_bars(t, view(body[:_GAP_BYTES], GAP_HEAD)[0].to_ns)
+
+
+@routine
+def on_limits(t, body, n):  # type: ignore[no-untyped-def]
+    """Put the operator's limits in force, between two records."""
+    h = t.header[0]
+    h.entries = view(body[:_LIMITS_HEAD_BYTES], LIMITS_HEAD)[0].entries
+    rows = view(body[_LIMITS_HEAD_BYTES : _LIMITS_HEAD_BYTES + n * _LIMITS_BYTES], LIMITS_ROW)
+    for i in range(n):
+        row = rows[i]
+        if not 0 <= row.book < t.books.shape[0]:
+            continue
+        book = t.books[row.book]
+        added = row.capital_paise - book.capital_paise
+        book.capital_paise = row.capital_paise
+        book.cash_paise += added
+        book.equity_paise += added
+        book.day_equity_paise += added
+        t.accounts[book.account].cash_paise += added
+        book.order_value_paise = row.order_value_paise
+        book.position_value_paise = row.position_value_paise
+        book.daily_loss_paise = row.daily_loss_paise
+        book.open_positions = row.open_positions
+        book.orders_a_day = row.orders_a_day
+
+
+@routine
+def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
+    """Swap parameter values; a book whose look-back changed is marked, so that its indicators are folded again."""
+    rows = view(body[_PARAMS_HEAD_BYTES : _PARAMS_HEAD_BYTES + n * _PARAMS_BYTES], PARAMS_ROW)
+    for i in range(n):
+        row = rows[i]
+        if not 0 <= row.book < t.books.shape[0]:
+            continue
+        book = t.books[row.book]
+        values = view(arena[book.params_at : book.params_at + book.params_size], np.float64)
+        if not 0 <= row.slot < values.shape[0] or values[row.slot] == row.value:
+            continue
+        values[row.slot] = row.value
+        if (book.lookback_slots >> row.slot) & 1:
+            t.header[0].refold = 1
+            for index in range(t.pairs.shape[0]):
+                if t.pairs[index].book == row.book:
+                    t.pairs[index].folded = 0
+
+
+@routine
+def on_command(t, body):  # type: ignore[no-untyped-def]
+    """Do what the operator, or the daemon for him, said."""
+    h = t.header[0]
+    command = view(body[:_COMMAND_BYTES], COMMAND_HEAD)[0]
+    if command.code == _ENTRIES_OFF or command.code == _ENTRIES_ON:
+        h.entries = 1 if command.code == _ENTRIES_ON else 0
+    elif command.code == _PAUSE_BOOK or command.code == _RESUME_BOOK:
+        for index in range(t.books.shape[0]):
+            if command.book < 0 or command.book == index:
+                t.books[index].paused = 1 if command.code == _PAUSE_BOOK else 0
+    elif command.code == _EXIT_POSITION and h.decisions:
+        _exit_pairs(t, command.book, command.instrument, _BY_COMMAND)

@@ -1,0 +1,95 @@
+"""The fixed vocabularies of the core's tables: order states, purposes, reasons, what a pair is doing.
+
+They are written into audit records, so a number never changes its meaning.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["Activity", "OrderKind", "OrderState", "Purpose", "Reason", "Side", "StepFlag"]
+
+
+class Side(IntEnum):
+    BUY = 1
+    SELL = -1
+
+
+class OrderState(IntEnum):
+    """An order's life; `core/orders.py` holds the table of allowed transitions."""
+
+    FREE = 0
+    INTENT = 1
+    HELD = 2
+    """Waits until our own opposite order, which it would cross, is out of the market."""
+    SENT = 3
+    OPEN = 4
+    PARTIAL = 5
+    FILLED = 6
+    CANCELLED = 7
+    REJECTED = 8
+    EXPIRED = 9
+
+
+class OrderKind(IntEnum):
+    MARKET = 1
+    """Always with a protection limit round the touch: exchanges refuse unprotected market orders of algorithms."""
+    LIMIT = 2
+
+
+class Purpose(IntEnum):
+    ENTRY = 1
+    EXIT = 2
+    TARGET = 3
+
+
+class Reason(IntEnum):
+    """Why an order was made, ended or refused."""
+
+    NONE = 0
+    RULE = 1
+    STOP = 2
+    TARGET = 3
+    SQUARE_OFF = 4
+    COMMAND = 5
+    ENTRY_EXPIRED = 10
+    SESSION_END = 11
+    REPLACED = 12
+    ENTRIES_OFF = 20
+    PAUSED = 21
+    OUTSIDE_WINDOW = 22
+    PARTIAL_BAR = 23
+    NO_QUOTE = 24
+    STALE = 25
+    ZERO_QUANTITY = 26
+    ORDER_VALUE = 27
+    POSITION_VALUE = 28
+    DAILY_LOSS = 29
+    OPEN_POSITIONS = 30
+    ORDERS_A_DAY = 31
+    CASH = 32
+    CAPACITY = 33
+    BAND = 34
+    FREEZE = 35
+    SHORT_DELIVERY = 36
+    SELF_CROSS = 37
+
+
+class Activity(IntEnum):
+    """What a (book, instrument) pair is doing, as its trader would say it."""
+
+    WARMING = 0
+    WAITING = 1
+    ENTERING = 2
+    IN_TRADE = 3
+    EXITING = 4
+
+
+class StepFlag(IntEnum):
+    """Bits that a strategy's compiled step returns for a closed bar."""
+
+    READY = 1
+    ENTER_LONG = 2
+    ENTER_SHORT = 4
+    EXIT_LONG = 8
+    EXIT_SHORT = 16

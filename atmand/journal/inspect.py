@@ -1,0 +1,201 @@
+"""What the verbs `atmand journal inspect` and `export` show, as plain data."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Container, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.records import EMPTY, Kind, Record, head_and_rows
+from atmand.errors import DamagedError
+from atmand.journal.catalog import SegmentFile, Summary, list_segments
+from atmand.journal.reader import check_end, check_start, read, sessions
+from atmand.journal.segment import Ending, SegmentFlag
+from atmand.journal.stream import SegmentStream, is_bare, summarise
+
+__all__ = ["as_json", "export", "inspect", "verify"]
+
+
+def inspect(directory: Path) -> dict[str, Any]:
+    """Describe a journal: segments, sequences, days, counts by kind, the written end and a torn tail if there is one.
+
+    A segment that cannot be read is listed under `damaged` instead of raising. Of sealed segments the summaries are
+    trusted; `verify` reads everything.
+    """
+    segments: list[dict[str, Any]] = []
+    damaged: list[dict[str, Any]] = []
+    kinds: Counter[int] = Counter()
+    files = list_segments(directory)
+    for file in files:
+        try:
+            summary = summarise(file)
+        except DamagedError as error:
+            damaged.append({"file": file.path.name, "error": str(error)})
+            continue
+        kinds.update(summary.kinds)
+        segments.append(_segment(file, summary))
+    return {
+        "directory": str(directory),
+        "first_sequence": segments[0]["first_sequence"] if segments else 0,
+        "written": segments[-1]["last_sequence"] if segments else 0,
+        "last_ns": max((segment["last_ns"] for segment in segments), default=0),
+        "records": sum(kinds.values()),
+        "bytes": sum(segment["bytes"] for segment in segments),
+        "kinds": {_kind_name(kind): count for kind, count in sorted(kinds.items())},
+        "sessions": [] if damaged else _sessions(directory),
+        "segments": segments,
+        "tail": _tail(files[-1]) if files else None,
+        "damaged": damaged,
+    }
+
+
+def verify(directory: Path) -> list[str]:
+    """Read every record; return what is wrong, a line each, and nothing where the journal is whole."""
+    found: list[str] = []
+    files = list_segments(directory)
+    due: int | None = None
+    for file in files:
+        try:
+            check_start(file, due)
+        except DamagedError as error:
+            found.append(str(error))
+        due = None
+        try:
+            if file is not files[-1] or not is_bare(file):
+                due = _read_through(file, is_last=file is files[-1])
+        except DamagedError as error:
+            found.append(str(error))
+    return found
+
+
+def export(
+    directory: Path,
+    *,
+    kinds: Container[int] | None = None,
+    first_sequence: int = 0,
+    last_sequence: int | None = None,
+    from_ns: int = 0,
+    to_ns: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield records as plain JSON: the header's fields, then head and rows decoded by their dtypes.
+
+    Frames, and bodies whose kind or version is not known here, come as base64 in `body`. Ranges of sequences and of
+    core times (ns UTC, `to_ns` excluded) may be combined. Raises DamagedError as `read` does.
+    """
+    start = max(first_sequence, _sequence_at(directory, from_ns))
+    for record in read(directory, start, last_sequence, kinds):
+        if to_ns is not None and record.time_ns >= to_ns:
+            return
+        if record.time_ns >= from_ns:
+            yield as_json(record)
+
+
+def _read_through(file: SegmentFile, *, is_last: bool) -> int:
+    """Check every record of a segment; return the sequence due after it."""
+    with SegmentStream(file, kinds=frozenset()) as stream:
+        for _ in stream:
+            pass
+        return check_end(stream, file, is_last=is_last)
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Return one record as plain JSON."""
+    document: dict[str, Any] = {
+        "sequence": record.sequence,
+        "time_ns": record.time_ns,
+        "kind": _kind_name(record.kind),
+        "version": record.version,
+        "source": record.source,
+        "connection": record.connection,
+    }
+    try:
+        head, rows = head_and_rows(record)
+    except (KeyError, ValueError):
+        return {**document, "rows": record.rows, "body": base64.b64encode(record.body).decode()}
+    return {**document, "head": _row(head), "rows": [_row(rows[index : index + 1]) for index in range(len(rows))]}
+
+
+def _row(row: NDArray[np.void]) -> dict[str, Any]:
+    if row.dtype == EMPTY:
+        return {}
+    return {name: _plain(row[name][0]) for name in row.dtype.names or ()}
+
+
+def _plain(value: Any) -> Any:
+    """A field of a row: digests as hexadecimal digits, keys as text, numbers as they are."""
+    if isinstance(value, np.ndarray):
+        return value.tobytes().hex() if value.dtype == np.uint8 else value.tolist()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item()
+
+
+def _kind_name(kind: int) -> str:
+    try:
+        return Kind(kind).name
+    except ValueError:
+        return str(kind)
+
+
+def _segment(file: SegmentFile, summary: Summary) -> dict[str, Any]:
+    path = file.path if file.path.exists() else file.sealed_path
+    return {
+        "file": path.name,
+        "first_sequence": summary.first_sequence,
+        "last_sequence": summary.last_sequence,
+        "first_ns": summary.first_ns,
+        "last_ns": summary.last_ns,
+        "records": summary.records,
+        "bytes": path.stat().st_size,
+        "raw_bytes": summary.bytes,
+        "sealed": path == file.sealed_path,
+        "thinned": bool(summary.flags & SegmentFlag.THINNED),
+        "repaired": bool(summary.flags & SegmentFlag.REPAIRED),
+    }
+
+
+def _sessions(directory: Path) -> list[dict[str, Any]]:
+    return [
+        {
+            "day": session.day,
+            "first_sequence": session.first_sequence,
+            "last_sequence": session.last_sequence,
+            "first_ns": session.first_ns,
+            "last_ns": session.last_ns,
+            "records": session.records,
+            "raw_bytes": session.bytes,
+        }
+        for session in sessions(directory)
+    ]
+
+
+def _tail(file: SegmentFile) -> dict[str, Any] | None:
+    """How the newest segment ends, if not with a whole record."""
+    try:
+        with SegmentStream(file, kinds=frozenset()) as stream:
+            for _ in stream:
+                pass
+    except DamagedError as error:
+        return {"file": file.path.name, "offset": 0, "reason": str(error)}
+    if stream.ending is Ending.CLEAN:
+        return None
+    reason = stream.reason or "it ends within a record"
+    return {"file": stream.path.name, "offset": stream.position, "reason": reason}
+
+
+def _sequence_at(directory: Path, time_ns: int) -> int:
+    """The first sequence of the segment that holds a time (0 for none before it)."""
+    if time_ns <= 0:
+        return 0
+    start = 0
+    for file in list_segments(directory):
+        summary = summarise(file)
+        if summary.records and summary.first_ns > time_ns:
+            break
+        start = file.first_sequence
+    return start

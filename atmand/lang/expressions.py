@@ -1,0 +1,366 @@
+"""Expressions: Python's syntax, parsed with `ast`, checked for names, kinds and arguments, turned into kernel source.
+
+`Compiler` gathers what one strategy's expressions share (indicator instances, crossings, parameters) into a list of
+statements that are run on every closed bar, in order, so that no state depends on how a condition short-circuits.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, NoReturn
+
+import numpy as np
+
+from atmand.core.crossing import CROSSING
+from atmand.core.indicators import INDICATORS, Indicator
+from atmand.lang.source import Place, SourceText, StrategyError
+from atmand.lang.strategy import Parameter
+
+__all__ = ["Compiled", "Compiler", "StateField", "Value"]
+
+FIELDS: Final = {"open": "open_", "high": "high", "low": "low", "close": "close", "volume": "volume"}
+"""Bar fields and the locals that hold them in generated code; prices in rupees."""
+
+_CROSSINGS: Final = ("crosses_above", "crosses_below")
+_FUNCTIONS: Final = {"abs": (1, 1), "min": (2, 8), "max": (2, 8)}
+_ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_COMPARISONS: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+_RECURSIVE_RING: Final = 50
+"""Periods of bars that a recursive indicator keeps, so that folding it again agrees to 1e-9."""
+_MAX_DEPTH: Final = 60
+
+
+class _Type(Enum):
+    NUMBER = "a number"
+    BOOL = "a condition"
+
+
+@dataclass(frozen=True)
+class Value:
+    """An expression's generated code, its type, and its value where it is a constant."""
+
+    code: str
+    type: _Type
+    constant: float | None = None
+
+    @property
+    def is_bool(self) -> bool:
+        return self.type is _Type.BOOL
+
+
+@dataclass(frozen=True)
+class StateField:
+    """A field of the strategy's state: its dtype, and the source code that names it in a generated module."""
+
+    name: str
+    code: str
+    dtype: np.dtype[np.void]
+
+
+@dataclass
+class Compiled:
+    """What the expressions of one strategy came to."""
+
+    statements: list[str] = field(default_factory=list)
+    state: list[StateField] = field(default_factory=list)
+    ready: list[str] = field(default_factory=list)
+    """Locals that must not be missing before the strategy may decide."""
+    lookbacks: set[str] = field(default_factory=set)
+    """Parameters used as a look-back."""
+    ring_bars: int = 2
+    warm_up: list[tuple[Indicator, tuple[str | float, ...], int]] = field(default_factory=list)
+
+
+class Compiler:
+    """Compiles the expressions of one strategy file, one after the other, into shared statements."""
+
+    def __init__(self, source: SourceText, params: Mapping[str, Parameter], signals: Mapping[str, str]) -> None:
+        self._source = source
+        self._params = params
+        self._signals = signals
+        self._compiled_signals: dict[str, Value] = {}
+        self._open_signals: list[str] = []
+        self._instances: dict[str, str] = {}
+        self._depth_of: dict[str, int] = {}
+        self.result = Compiled()
+
+    def number(self, text: str, *path: str) -> str:
+        """Compile an expression that must be a number; `path` is its place in the file."""
+        value = self._compile(text, path)
+        if value.is_bool:
+            self._refuse(path, text, 0, "this is a condition where a number is wanted", "remove the comparison")
+        return value.code
+
+    def condition(self, text: str, *path: str) -> Value:
+        """Compile an expression that must be a condition."""
+        value = self._compile(text, path)
+        if not value.is_bool:
+            self._refuse(path, text, 0, "this is a number where a condition is wanted", "compare it with something")
+        return value
+
+    def any(self, text: str, *path: str) -> Value:
+        """Compile an expression of either type."""
+        return self._compile(text, path)
+
+    def compile_signals(self) -> None:
+        """Compile every signal, so that one which no rule uses is checked all the same."""
+        for name in self._signals:
+            self._signal(name)
+
+    def _compile(self, text: str, path: tuple[str, ...]) -> Value:
+        try:
+            tree = ast.parse(text.strip(), mode="eval")
+        except SyntaxError as error:
+            column = max(0, (error.offset or 1) - 1) + len(text) - len(text.lstrip())
+            self._refuse(path, text, column, f"not an expression: {error.msg}", "see docs/strategies.md")
+        except (ValueError, RecursionError, MemoryError):
+            self._refuse(path, text, 0, "not an expression", "split it into signals")
+        return _Walk(self, text, path).value(tree.body, 0)
+
+    def _signal(self, name: str) -> Value:
+        if name in self._compiled_signals:
+            return self._compiled_signals[name]
+        path = ("signals", name)
+        if name in self._open_signals:
+            chain = " -> ".join([*self._open_signals, name])
+            self._refuse(path, self._signals[name], 0, f"signal refers to itself: {chain}", "break the circle")
+        self._open_signals.append(name)
+        value = self._compile(self._signals[name], path)
+        self._open_signals.pop()
+        local = f"x_{name}"
+        self.result.statements.append(f"{local} = {value.code}")
+        self._compiled_signals[name] = Value(local, value.type, value.constant)
+        return self._compiled_signals[name]
+
+    def _refuse(self, path: tuple[str, ...], text: str, offset: int, what: str, remedy: str) -> NoReturn:
+        place = self._source.find_text(*path)
+        line, column = place.line, place.column + offset
+        before = text[:offset]
+        if "\n" in before:
+            line, column = place.line + before.count("\n"), offset - before.rindex("\n")
+        raise StrategyError(self._source, Place(line, column), f"{'.'.join(path)}: {what}", remedy)
+
+
+class _Walk:
+    """One pass over one expression's tree."""
+
+    def __init__(self, compiler: Compiler, text: str, path: tuple[str, ...]) -> None:
+        self._compiler = compiler
+        self._text = text
+        self._path = path
+        self._indent = len(text) - len(text.lstrip())
+
+    def value(self, node: ast.expr, depth: int) -> Value:
+        """Check a node and return its code."""
+        if depth > _MAX_DEPTH:
+            self._refuse(node, "nested too deeply", "split it into signals")
+        match node:
+            case ast.Constant(value=bool(state)):
+                return Value(str(state), _Type.BOOL, float(state))
+            case ast.Constant(value=int() | float() as number):
+                if not math.isfinite(number) or abs(number) > 1e15:
+                    self._refuse(node, f"{number!r} is no usable number", "write a finite number below 1e15")
+                return Value(repr(float(number)), _Type.NUMBER, float(number))
+            case ast.Name(id=name):
+                return self._name(node, name)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                inner = self._number(operand, depth)
+                return Value(f"(-{inner.code})", _Type.NUMBER, None if inner.constant is None else -inner.constant)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self._number(operand, depth)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return Value(f"(not {self._bool(operand, depth).code})", _Type.BOOL)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                return self._arithmetic(node, left, _ARITHMETIC[type(op)], right, depth)
+            case ast.BoolOp(op=op, values=values):
+                word = " and " if isinstance(op, ast.And) else " or "
+                return Value(f"({word.join(self._bool(value, depth).code for value in values)})", _Type.BOOL)
+            case ast.Compare():
+                return self._comparison(node, depth)
+            case ast.Call():
+                return self._call(node, None, depth)
+            case ast.Attribute(value=ast.Call() as call, attr=output):
+                return self._call(call, (output, node), depth)
+        self._refuse(node, "this form is not part of the language", "use names, numbers, arithmetic, comparisons, calls")
+
+    def _number(self, node: ast.expr, depth: int) -> Value:
+        value = self.value(node, depth + 1)
+        if value.is_bool:
+            self._refuse(node, "this is a condition where a number is wanted", "remove the comparison")
+        return value
+
+    def _bool(self, node: ast.expr, depth: int) -> Value:
+        value = self.value(node, depth + 1)
+        if not value.is_bool:
+            self._refuse(node, "this is a number where a condition is wanted", "compare it with something")
+        return value
+
+    def _name(self, node: ast.expr, name: str) -> Value:
+        compiler = self._compiler
+        if name in FIELDS:
+            return Value(FIELDS[name], _Type.NUMBER)
+        if name in compiler._params:
+            return Value(f"p.{name}", _Type.NUMBER)
+        if name in compiler._signals:
+            return compiler._signal(name)
+        if name in INDICATORS:
+            self._refuse(node, f"{name} is an indicator and needs its arguments", f"write {_example(INDICATORS[name])}")
+        known = [*FIELDS, *compiler._params, *compiler._signals, *INDICATORS, *_CROSSINGS, *_FUNCTIONS]
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known)}"
+        self._refuse(node, f"unknown name {name!r}", remedy)
+
+    def _arithmetic(self, node: ast.expr, left: ast.expr, sign: str, right: ast.expr, depth: int) -> Value:
+        a, b = self._number(left, depth), self._number(right, depth)
+        if sign == "/" and b.constant == 0.0:
+            self._refuse(node, "division by zero", "divide by something else")
+        return Value(f"({a.code} {sign} {b.code})", _Type.NUMBER)
+
+    def _comparison(self, node: ast.Compare, depth: int) -> Value:
+        operands = [self._number(operand, depth) for operand in (node.left, *node.comparators)]
+        parts: list[str] = []
+        for index, op in enumerate(node.ops):
+            if type(op) not in _COMPARISONS:
+                self._refuse(node, "this comparison is not part of the language", "use < <= > >= == !=")
+            parts.append(f"({operands[index].code} {_COMPARISONS[type(op)]} {operands[index + 1].code})")
+        if all(operand.constant is not None for operand in operands):
+            self._refuse(node, "compares constants: always the same", "compare with a price, signal or parameter")
+        return Value(f"({' and '.join(parts)})" if len(parts) > 1 else parts[0], _Type.BOOL)
+
+    def _call(self, node: ast.Call, output: tuple[str, ast.expr] | None, depth: int) -> Value:
+        if not isinstance(node.func, ast.Name):
+            self._refuse(node, "only functions can be called", "write name(arguments)")
+        if node.keywords:
+            self._refuse(node, "named arguments are not part of the language", "give the arguments by place")
+        name = node.func.id
+        if name in INDICATORS:
+            return self._indicator(node, INDICATORS[name], output, depth)
+        if output is not None:
+            self._refuse(output[1], f"{name}(...) has no part {output[0]!r}", "remove it")
+        if name in _CROSSINGS:
+            return self._crossing(node, name, depth)
+        if name in _FUNCTIONS:
+            least, most = _FUNCTIONS[name]
+            self._check_count(node, name, least, most)
+            arguments = [self._number(argument, depth).code for argument in node.args]
+            return Value(f"{name}({', '.join(arguments)})", _Type.NUMBER)
+        self._name(node.func, name)
+        self._refuse(node, f"{name} is not a function", "remove the parentheses")
+
+    def _crossing(self, node: ast.Call, name: str, depth: int) -> Value:
+        self._check_count(node, name, 2, 2)
+        left, right = (self._number(argument, depth).code for argument in node.args)
+        local = self._instance("c", f"{name}(s.{{}}, {left}, {right})", (), "CROSSING", CROSSING)
+        return Value(local, _Type.BOOL)
+
+    def _indicator(
+        self, node: ast.Call, row: Indicator, output: tuple[str, ast.expr] | None, depth: int
+    ) -> Value:
+        """Check an indicator's call; give it a state of its own, or the one that the same call has already."""
+        self._check_output(node, row, output)
+        arguments = list(node.args)
+        source = FIELDS["close"]
+        lookbacks = len(row.lookbacks)
+        if row.inputs == ("source",) and (len(arguments) > lookbacks or (arguments and self._is_series(arguments[0]))):
+            source = self._number(arguments.pop(0), depth).code
+        needed = sum(default is None for _, default, _ in row.lookbacks)
+        if not needed <= len(arguments) <= lookbacks:
+            wanted = f"{needed} to {lookbacks}" if needed < lookbacks else str(lookbacks)
+            self._refuse(node, f"{row.name} takes {wanted} look-back(s), got {len(arguments)}", f"write {_example(row)}")
+        codes: list[str] = []
+        tops: list[int] = []
+        values: list[str | float] = []
+        for place, (label, default, least) in enumerate(row.lookbacks):
+            argument = arguments[place] if place < len(arguments) else ast.Constant(default, lineno=1, col_offset=0)
+            code, top, value = self._lookback(argument, row, label, least)
+            codes.append(code)
+            tops.append(top)
+            values.append(value)
+        inputs = [source] if row.inputs == ("source",) else [FIELDS[name] for name in row.inputs]
+        call = f"{row.name}(s.{{}}, {', '.join([*inputs, *codes])})"
+        state = f"INDICATORS[{row.name!r}].state({', '.join(map(str, tops))})"
+        local = self._instance("i", call, row.outputs, state, row.state(*tops))
+        self._grow_ring(row, tops, values, local, source)
+        code = f"{local}_{output[0]}" if output else local
+        if code not in self._compiler.result.ready:
+            self._compiler.result.ready.append(code)
+        return Value(code, _Type.NUMBER)
+
+    def _is_series(self, node: ast.expr) -> bool:
+        """Tell a source from a look-back: a bar field, a signal or anything computed is a source."""
+        if isinstance(node, ast.Name):
+            return node.id in FIELDS or node.id in self._compiler._signals
+        return not isinstance(node, ast.Constant | ast.UnaryOp)
+
+    def _check_output(self, node: ast.Call, row: Indicator, output: tuple[str, ast.expr] | None) -> None:
+        if row.outputs and output is None:
+            parts = ", ".join(f".{name}" for name in row.outputs)
+            self._refuse(node, f"{row.name}(...) has several parts", f"choose one of {parts}")
+        if output is not None and output[0] not in row.outputs:
+            near = difflib.get_close_matches(output[0], row.outputs, n=1)
+            remedy = f"did you mean .{near[0]}?" if near else f"known: {', '.join(row.outputs) or 'none'}"
+            self._refuse(output[1], f"{row.name}(...) has no part {output[0]!r}", remedy)
+
+    def _lookback(self, node: ast.expr, row: Indicator, label: str, least: int) -> tuple[str, int, str | float]:
+        """Check a look-back; return its code, the top of its range, and the parameter or number that gives it."""
+        where = f"{label} of {row.name}"
+        match node:
+            case ast.Constant(value=int(number)) if not isinstance(number, bool):
+                if not least <= number <= 5000:
+                    self._refuse(node, f"{where} is {number}", f"use {least} to 5000")
+                return str(number), number, float(number)
+            case ast.Name(id=name) if name in self._compiler._params:
+                parameter = self._compiler._params[name]
+                if parameter.unit != "bars":
+                    self._refuse(node, f"{where} is parameter {name}, whose unit is not bars", 'give it unit = "bars"')
+                if parameter.range[0] < least:
+                    self._refuse(node, f"{where} may become {parameter.range[0]:g}", f"begin its range at {least}")
+                top = int(parameter.range[1])
+                self._compiler.result.lookbacks.add(name)
+                return f"lookback(p.{name}, {least}, {top})", top, name
+        self._refuse(node, f"{where} must be a whole number or a parameter in bars", "name a parameter for it")
+
+    def _instance(
+        self, prefix: str, call: str, outputs: tuple[str, ...], code: str, dtype: np.dtype[np.void]
+    ) -> str:
+        """Return the local of a stateful call, adding its state and its statement when it is new."""
+        compiler = self._compiler
+        if call not in compiler._instances:
+            name = f"{prefix}{len(compiler._instances)}"
+            compiler._instances[call] = name
+            compiler.result.state.append(StateField(name, code, dtype))
+            targets = ", ".join(f"{name}_{output}" for output in outputs) or name
+            compiler.result.statements.append(f"{targets} = {call.format(name)}")
+        return compiler._instances[call]
+
+    def _grow_ring(
+        self, row: Indicator, tops: list[int], values: list[str | float], local: str, source: str
+    ) -> None:
+        """Keep enough bars to fold this indicator again, on top of what its source needs itself."""
+        compiler = self._compiler
+        inner = max((bars for name, bars in compiler._depth_of.items() if name in source), default=0)
+        if local not in compiler._depth_of:
+            compiler.result.warm_up.append((row, tuple(values), inner))
+        own = _RECURSIVE_RING * max(tops) if row.recursive else row.warm_up(*tops) + 1
+        compiler._depth_of[local] = inner + own
+        compiler.result.ring_bars = max(compiler.result.ring_bars, inner + own + 2)
+
+    def _check_count(self, node: ast.Call, name: str, least: int, most: int) -> None:
+        if not least <= len(node.args) <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            self._refuse(node, f"{name} takes {wanted} arguments, got {len(node.args)}", "see docs/strategies.md")
+
+    def _refuse(self, node: ast.expr, what: str, remedy: str) -> NoReturn:
+        lines = self._text.strip().splitlines(keepends=True)
+        offset = sum(len(line) for line in lines[: node.lineno - 1]) + node.col_offset + self._indent
+        self._compiler._refuse(self._path, self._text, offset, what, remedy)
+
+
+def _example(row: Indicator) -> str:
+    arguments = ", ".join(str(default or 20) for _, default, _ in row.lookbacks)
+    return f"{row.name}({arguments})" + (f".{row.outputs[-1]}" if row.outputs else "")

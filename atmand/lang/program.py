@@ -1,0 +1,264 @@
+"""From strategies to a program: one generated module that imports the kernels by name and holds `apply`.
+
+A jitted function passed as an argument never reaches numba's cache on disk, so the fold itself is generated: the same
+module serves live trading, replay and the batch driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import time
+from typing import Final
+
+from atmand.core.manifest import BookPlan, Manifest
+from atmand.core.records import Kind
+from atmand.errors import AtmandError
+from atmand.lang.strategy import StrategyFile
+from atmand.lang.structure import Structure, compile_structure
+
+__all__ = ["Deployment", "GeneratedProgram", "generate", "parameter_values"]
+
+_HEAD: Final = '''"""A generated program; its name carries the hash of this text. It is written again when a strategy changes."""
+
+import math
+
+import numpy as np
+
+from atmand.core.bar_path import draw_step, timer_ns
+from atmand.core.crossing import CROSSING, crosses_above, crosses_below
+from atmand.core.decide import decide, mark_books
+from atmand.core.indicators import INDICATORS, atr, ema, lookback, macd, rsi, sma
+from atmand.core.jit import entry, kernel, noref, routine, view
+from atmand.core.layout import tables
+from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
+from atmand.core.ticks import TICK
+
+
+'''
+
+_STEP: Final = '''
+@kernel
+def _step(arena, t, index, bar):
+    """Fold a closed bar into a pair's indicators: (flags, stop, target, quantity, value)."""
+    pair = t.pairs[index]
+    scale = float(t.instruments[pair.instrument].price_scale)
+    params_at = t.books[pair.book].params_at
+    slab_at = pair.slab_at
+    open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
+    volume = float(bar.volume)
+{cases}
+    return 0, 0.0, 0.0, 0.0, 0.0
+
+
+@routine
+def _forget(arena, t, index):
+    """Set a pair's indicator state to nothing, so that it can be folded again."""
+    pair = t.pairs[index]
+{sizes}
+
+
+'''
+
+_CASE: Final = """    if pair.structure == {index}:
+        s = view(arena[slab_at : slab_at + {state_bytes}], STATE_{name})[0]
+        p = view(arena[params_at : params_at + {params_bytes}], PARAMS_{name})[0]
+        flags = step_{name}(s, p, open_, high, low, close, volume)
+        return flags, s.stop, s.target, s.quantity, s.value"""
+
+_SIZE: Final = """    if pair.structure == {index}:
+        arena[pair.slab_at : pair.slab_at + {state_bytes}] = 0"""
+
+_TAIL: Final = '''@routine
+def _fold_again(arena, t):
+    """Fold the ring's bars again into every pair whose state they no longer match; nothing is decided."""
+    t.header[0].refold = 0
+    for index in range(t.pairs.shape[0]):
+        pair = t.pairs[index]
+        if pair.folded:
+            continue
+        _forget(arena, t, index)
+        series = t.series[pair.series]
+        for number in range(max(0, series.count - series.ring_size), series.count):
+            flags, _, _, _, _ = _step(arena, t, index, t.ring[series.ring_at + number % series.ring_size])
+            pair.ready = flags & 1
+        pair.folded = 1
+
+
+@routine
+def _closed(arena, t):
+    """Let the strategies of every bar that this record closed decide, then mark the books."""
+    h = t.header[0]
+    for number in range(h.n_closed):
+        row = t.closed[number]
+        index = t.series[row.series].first_pair
+        while index >= 0:
+            flags, stop, target, quantity, value = _step(arena, t, index, row.bar)
+            decide(t, index, row.bar, flags, stop, target, quantity, value)
+            index = t.pairs[index].next_in_series
+    h.n_closed = 0
+    mark_books(t)
+
+
+@entry
+def apply(arena, kind, body, rows, sequence, time_ns):
+    arena = noref(arena)
+    body = noref(body)
+    t = tables(arena)
+    h = t.header[0]
+    if h.refold:
+        _fold_again(arena, t)
+    if begin(t, sequence, time_ns):
+        if h.n_closed:
+            _closed(arena, t)
+        timed_events(t)
+    if kind == {FRAME}:
+        on_ticks(t, body, rows)
+    elif kind == {HISTORY}:
+        on_history(t, body, rows)
+    elif kind == {PARAMS}:
+        on_params(arena, t, body, rows)
+    elif kind == {LIMITS}:
+        on_limits(t, body, rows)
+    elif kind == {COMMAND}:
+        on_command(t, body)
+    elif kind == {GAP}:
+        on_gap(t, body)
+    if h.n_closed:
+        _closed(arena, t)
+    if h.refold:
+        _fold_again(arena, t)
+    return h.n_outputs
+
+
+@routine
+def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
+    """Fold a session's bars along their stated path: (bars done, audit rows written, sequence).
+
+    Stops early when `audit` might not hold another bar's rows; the caller empties it and calls again.
+    """
+    arena = noref(arena)
+    t = tables(arena)
+    h = t.header[0]
+    ticks = view(body, TICK)
+    room = 12 * t.outputs.shape[0]
+    written = 0
+    for at in range(first, bars.shape[0]):
+        if written + room > audit.shape[0]:
+            return at, written, sequence
+        for step in range(4):
+            n, time_ns = draw_step(t, ticks, bars[at], present[at], day_volume, step)
+            due_ns = timer_ns(h, time_ns)
+            while due_ns > 0:
+                sequence += 1
+                rows = apply(arena, {TIMER}, body, 0, sequence, due_ns)
+                for row in range(rows):
+                    audit[written] = t.outputs[row]
+                    written += 1
+                due_ns = timer_ns(h, time_ns)
+            if n == 0:
+                continue
+            sequence += 1
+            rows = apply(arena, {FRAME}, body, n, sequence, max(time_ns, h.time_ns + 1))
+            for row in range(rows):
+                audit[written] = t.outputs[row]
+                written += 1
+    return bars.shape[0], written, sequence
+'''
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A strategy as the configuration runs it: file, account, capital, and values that override the defaults."""
+
+    file: StrategyFile
+    account: str = "paper"
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GeneratedProgram:
+    """A program's source text and manifest, and how many bars each book needs before it may decide."""
+
+    source: str
+    manifest: Manifest
+
+
+def generate(deployments: Sequence[Deployment]) -> GeneratedProgram:
+    """Compile strategies into one module; StrategyError or AtmandError names what is refused."""
+    structures: dict[str, Structure] = {}
+    books: list[BookPlan] = []
+    for deployment in deployments:
+        structure = compile_structure(deployment.file)
+        structures.setdefault(structure.name, structure)
+        books.append(_book(deployment, structure, list(structures).index(structure.name)))
+    names = [f"{book.strategy}@{book.account}" for book in books]
+    for name in names:
+        if names.count(name) > 1:
+            raise AtmandError(f"strategy {name}", "runs twice for one account", "give one of them another name")
+    manifest = Manifest(
+        structures=tuple(structure.plan for structure in structures.values()),
+        books=tuple(books),
+        accounts=tuple(dict.fromkeys(book.account for book in books)),
+    )
+    return GeneratedProgram(module_text(list(structures.values())), manifest)
+
+
+def module_text(structures: Sequence[Structure]) -> str:
+    """Write the module's text; it depends on nothing but the structures."""
+    cases, sizes = [], []
+    for index, structure in enumerate(structures):
+        plan = structure.plan
+        cases.append(
+            _CASE.format(
+                index=index,
+                name=structure.name,
+                state_bytes=plan.state_bytes,
+                params_bytes=8 * max(1, len(plan.params)),
+            )
+        )
+        sizes.append(_SIZE.format(index=index, state_bytes=plan.state_bytes))
+    text = _HEAD + "\n\n".join(structure.text for structure in structures) + "\n"
+    text += _STEP.format(cases="\n".join(cases), sizes="\n".join(sizes))
+    tail = _TAIL
+    for kind in Kind:
+        tail = tail.replace(f"{{{kind.name}}}", str(int(kind)))
+    return text + tail
+
+
+def parameter_values(deployment: Deployment) -> dict[str, float]:
+    """Return a deployment's parameter values: the file's defaults, overridden; refused outside the range."""
+    strategy = deployment.file.strategy
+    values = {name: parameter.default for name, parameter in strategy.params.items()}
+    for name, value in deployment.values.items():
+        where = f"strategy {strategy.name}, parameter {name}"
+        if name not in values:
+            raise AtmandError(where, "unknown", f"known are {', '.join(values) or 'none'}")
+        low, high = strategy.params[name].range
+        if not low <= value <= high:
+            raise AtmandError(where, f"{value:g} is outside {low:g} to {high:g}", "choose a value in the range")
+        if strategy.params[name].unit == "bars" and value != int(value):
+            raise AtmandError(where, f"{value:g} is not a whole number of bars", "choose a whole number")
+        values[name] = float(value)
+    return values
+
+
+def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
+    strategy = deployment.file.strategy
+    values = parameter_values(deployment)
+    session = strategy.session
+    return BookPlan(
+        strategy=strategy.name,
+        account=deployment.account,
+        structure=index,
+        delivery=strategy.product == "CNC",
+        entry_from_ns=_ns_of(session.entry_from),
+        entry_to_ns=_ns_of(session.entry_to),
+        square_off_ns=_ns_of(session.square_off),
+        values=tuple(values[name] for name in structure.plan.params),
+        sha256=deployment.file.sha256,
+    )
+
+
+def _ns_of(clock: time | None) -> int:
+    return 0 if clock is None else (clock.hour * 3600 + clock.minute * 60 + clock.second) * 1_000_000_000

@@ -1,0 +1,122 @@
+"""From a checked strategy to a structure: the generated step, its state and parameter dtypes, and its plan.
+
+Two strategies whose generated text is the same share one structure; only their parameter values differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from atmand.core.manifest import StructurePlan
+from atmand.core.words import StepFlag
+from atmand.lang.expressions import Compiled, Compiler
+from atmand.lang.strategy import Strategy, StrategyFile
+
+__all__ = ["Structure", "compile_expression", "compile_structure", "warm_up_bars"]
+
+_FIXED: Final = ("stop", "target", "quantity", "value")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A strategy's generated code. `text` holds the step and its dtypes under names that end in `name`."""
+
+    name: str
+    text: str
+    plan: StructurePlan
+    compiled: Compiled
+
+
+def compile_structure(file: StrategyFile) -> Structure:
+    """Check a strategy's expressions and generate its step; StrategyError with file, line and column."""
+    strategy = file.strategy
+    compiler = Compiler(file.source, strategy.params, strategy.signals)
+    compiler.compile_signals()
+    rules = [
+        (flag, compiler.condition(text, *path).code)
+        for flag, text, path in (
+            (StepFlag.ENTER_LONG, strategy.entry.long, ("entry", "long")),
+            (StepFlag.ENTER_SHORT, strategy.entry.short, ("entry", "short")),
+            (StepFlag.EXIT_LONG, strategy.exit.long, ("exit", "long")),
+            (StepFlag.EXIT_SHORT, strategy.exit.short, ("exit", "short")),
+        )
+        if text is not None
+    ]
+    amounts = [
+        (name, compiler.number(text, *path))
+        for name, text, path in (
+            ("stop", strategy.stop.loss, ("stop", "loss")),
+            ("target", strategy.stop.target, ("stop", "target")),
+            ("quantity", strategy.size.quantity, ("size", "quantity")),
+            ("value", strategy.size.value, ("size", "value")),
+        )
+        if text is not None
+    ]
+    tail = [f"s.{name} = {code}" for name, code in amounts]
+    tail += [f"if {_missing(compiler.result)}:\n        return 0" if compiler.result.ready else ""]
+    tail += [f"flags = {int(StepFlag.READY)}"]
+    tail += [f"if {code}:\n        flags |= {int(flag)}" for flag, code in rules]
+    tail += ["return flags"]
+    return _structure(strategy, compiler.result, [line for line in tail if line])
+
+
+def compile_expression(file: StrategyFile, text: str) -> Structure:
+    """Generate a step that writes one expression's value: `s.value`, and the flag READY where it is not missing."""
+    compiler = Compiler(file.source, file.strategy.params, file.strategy.signals)
+    value = compiler.any(text, "entry", "long")
+    code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
+    tail = [f"s.value = {code}", f"s.quantity = {1.0 if value.is_bool else 0.0}"]
+    if compiler.result.ready:
+        tail += [f"if {_missing(compiler.result)}:\n        return 0"]
+    return _structure(file.strategy, compiler.result, [*tail, f"return {int(StepFlag.READY)}"])
+
+
+def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> int:
+    """Return how many bars the strategy needs before it may decide, with these parameter values."""
+    needs = [1]
+    for row, arguments, inner in structure.compiled.warm_up:
+        numbers = [int(values[argument]) if isinstance(argument, str) else int(argument) for argument in arguments]
+        needs.append(row.warm_up(*numbers) + 1 + (inner // 50 if inner else 0))
+    return max(needs)
+
+
+def _missing(compiled: Compiled) -> str:
+    return " or ".join(f"math.isnan({name})" for name in compiled.ready)
+
+
+def _structure(strategy: Strategy, compiled: Compiled, tail: list[str]) -> Structure:
+    params = tuple(strategy.params)
+    fields = [f'("{name}", "f8")' for name in _FIXED]
+    fields += [f'("{field.name}", {field.code})' for field in compiled.state]
+    slots = [f'("{name}", "f8")' for name in params] or ['("none", "f8")']
+    body = "\n    ".join([*compiled.statements, *tail])
+    text = f"""STATE_%% = np.dtype([{", ".join(fields)}], align=True)
+PARAMS_%% = np.dtype([{", ".join(slots)}], align=True)
+
+
+@kernel
+def step_%%(s, p, open_, high, low, close, volume):
+    {body}
+"""
+    lookbacks = sum(1 << slot for slot, name in enumerate(params) if name in compiled.lookbacks)
+    name = hashlib.sha256(f"{text}{strategy.period_ns}{lookbacks}".encode()).hexdigest()[:12]
+    plan = StructurePlan(
+        name=name,
+        period_ns=strategy.period_ns,
+        state_bytes=_state_bytes(compiled),
+        ring_bars=compiled.ring_bars,
+        params=params,
+        lookback_slots=lookbacks,
+    )
+    return Structure(name, text.replace("%%", name), plan, compiled)
+
+
+def _state_bytes(compiled: Compiled) -> int:
+    fields: list[tuple[str, Any]] = [(name, "f8") for name in _FIXED]
+    fields += [(field.name, field.dtype) for field in compiled.state]
+    return int(np.dtype(fields, align=True).itemsize)

@@ -1,0 +1,244 @@
+"""Back-tests: bars through the batch driver of the very program that trades live, one session at a time.
+
+A session's records are the same as the daemon's; only the frames are drawn inside the compiled loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.bar_path import PATH_LAST_NS
+from atmand.core.engine import Engine
+from atmand.core.manifest import Program
+from atmand.core.opening import (
+    BookLimits,
+    Draft,
+    SessionTerms,
+    instruments_draft,
+    limits_draft,
+    program_draft,
+    session_draft,
+)
+from atmand.core.records import AUDIT, Kind, Record, SessionFlag
+from atmand.core.ticks import TICK
+from atmand.errors import AtmandError
+from atmand.history.bars import Bars, aligned
+from atmand.lang.build import build
+from atmand.lang.program import Deployment, generate
+from atmand.ledger.trades import Trade, TradeFold, decision_digest
+from atmand.market.instruments import Instrument, resolve_all
+from atmand.market.sessions import Window, regular_windows, session_date, windows
+
+__all__ = ["Backtest", "Result", "instruments_of", "run_backtest", "session_windows"]
+
+_MINUTE_NS: Final = 60_000_000_000
+_AUDIT_ROWS: Final = 1 << 18
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a back-test came to."""
+
+    trades: tuple[Trade, ...]
+    equity: tuple[tuple[int, int], ...]
+    """(time_ns, paise) over all books, one a closed bar."""
+    digest: str
+    sessions: int
+    bars: int
+    costs_note: str
+
+    def summary(self) -> dict[str, Any]:
+        """Return totals in paise, win rate and the worst drawdown of the equity curve."""
+        net = [trade.net_paise for trade in self.trades]
+        values = np.array([value for _, value in self.equity] or [0], np.int64)
+        drawdown = int((np.maximum.accumulate(values) - values).max())
+        return {
+            "sessions": self.sessions,
+            "bars": self.bars,
+            "trades": len(net),
+            "gross_paise": sum(trade.gross_paise for trade in self.trades),
+            "costs_paise": sum(trade.costs_paise for trade in self.trades),
+            "net_paise": sum(net),
+            "wins": sum(value > 0 for value in net),
+            "max_drawdown_paise": drawdown,
+            "digest": self.digest,
+            "costs": self.costs_note,
+        }
+
+
+@dataclass
+class Backtest:
+    """A back-test's inputs. `terms` are the session's, apart from day and windows, which follow the bars."""
+
+    deployments: Sequence[Deployment]
+    bars: Bars
+    limits: Sequence[BookLimits]
+    costs_as_of: date | None = None
+    terms: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
+    """Run a back-test; AtmandError where the bars, the costs or the strategies do not fit."""
+    if plan.bars.bar_ns != _MINUTE_NS:
+        raise AtmandError(
+            plan.bars.source, f"bars of {plan.bars.bar_ns // 1_000_000_000} s", "give one-minute bars; strategies aggregate them"
+        )
+    program = program or build(generate(plan.deployments))
+    run = _Run(plan, program)
+    for day, times in _days(run.times):
+        run.session(day, times)
+    return run.result()
+
+
+class _Run:
+    """A back-test under way: the engine, and what it has put out so far."""
+
+    def __init__(self, plan: Backtest, program: Program) -> None:
+        self._plan, self._program = plan, program
+        self.times, self._grid, self._present = aligned(plan.bars)
+        self._instruments = instruments_of(plan.bars.symbols)
+        self._pairs = pairs_of(plan.deployments, self._instruments)
+        self._engine = Engine({}, lambda _: program)
+        self._ticks = np.zeros(max(1, len(self._instruments)), TICK).view(np.uint8)
+        self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
+        self._sequence = 0
+        self._fold: TradeFold | None = None
+        self._trades: list[Trade] = []
+        self._equity: list[tuple[int, int]] = []
+        self._orders: list[NDArray[Any]] = []
+        self._sessions = 0
+
+    def session(self, day: date, places: slice) -> None:
+        """Open a session, fold its bars, and let its last timers pass."""
+        hours = session_windows(day)
+        self._open(day, hours)
+        self._sessions += 1
+        bars, present = self._grid[places], self._present[places]
+        volume = np.zeros(len(self._instruments), np.int64)
+        done = 0
+        while done < len(bars):
+            done, written, self._sequence = self._engine.apply_bars(
+                bars, present, self._ticks, volume, self._audit, done, self._sequence
+            )
+            self._take(self._audit[:written])
+        close_ns = max(window.close_ns for window in hours)
+        self._timers(close_ns + 2 * _MINUTE_NS)
+
+    def result(self) -> Result:
+        rows = np.concatenate(self._orders) if self._orders else np.zeros(0, AUDIT)
+        as_of = self._plan.costs_as_of
+        return Result(
+            trades=tuple(self._trades),
+            equity=tuple(self._equity),
+            digest=decision_digest(rows),
+            sessions=self._sessions,
+            bars=int(self._present.sum()),
+            costs_note=f"costs as of {as_of}" if as_of else "costs of each day",
+        )
+
+    def _open(self, day: date, hours: tuple[Window, ...]) -> None:
+        terms = SessionTerms(
+            day=day,
+            windows=hours,
+            flags=int(SessionFlag.SIMULATED | SessionFlag.BAR_PATH),
+            path_last_ns=PATH_LAST_NS,
+            costs_day=self._plan.costs_as_of,
+            **self._plan.terms,
+        )
+        opened_ns = min(window.open_ns for window in hours)
+        copies = list(range(len(self._pairs))) if self._engine.ready else None
+        drafts = (
+            session_draft(terms),
+            instruments_draft([(instrument, 0) for instrument in self._instruments]),
+            program_draft(self._program.source, self._program.manifest, self._pairs, copies),
+            limits_draft(self._plan.limits),
+        )
+        for offset, draft in enumerate(drafts):
+            self._apply(draft, opened_ns + offset - len(drafts))
+        if self._fold is None:
+            self._fold = TradeFold(self._program.manifest, self._engine.layout.keys)
+
+    def _apply(self, draft: Draft, time_ns: int) -> None:
+        self._sequence += 1
+        record = Record(draft.kind, self._sequence, time_ns, draft.body, draft.rows)
+        self._take(self._engine.apply(record))
+
+    def _timers(self, until_ns: int) -> None:
+        """Stamp the timers that are due up to a time, as the daemon's sequencer does."""
+        grid_ns = int(self._engine.header["grid_ns"])
+        while self._engine.next_due_ns <= until_ns:
+            due_ns = -(-self._engine.next_due_ns // grid_ns) * grid_ns
+            time_ns = max(due_ns, int(self._engine.header["time_ns"]) + 1)
+            if time_ns > until_ns:
+                return
+            self._apply(Draft(Kind.TIMER, bytes(8), 0), time_ns)
+
+    def _take(self, rows: NDArray[Any]) -> None:
+        if not len(rows):
+            return
+        rows = rows.copy()
+        assert self._fold is not None
+        self._trades.extend(self._fold.fold(rows))
+        self._orders.append(rows[rows["kind"] != Kind.AUDIT_MARK])
+        marks = rows[rows["kind"] == Kind.AUDIT_MARK]
+        for time_ns in np.unique(marks["time_ns"]):
+            self._equity.append((int(time_ns), int(marks["value"][marks["time_ns"] == time_ns].sum())))
+
+
+def session_windows(day: date) -> tuple[Window, ...]:
+    """Return a day's windows of ordinary shares; for years before the calendar, and days that it calls closed but that
+    have bars, the hours then in force."""
+    try:
+        hours = windows(day)
+    except AtmandError:
+        hours = []
+    return tuple(window for window in (hours or regular_windows(day)) if window.group == 0)
+
+
+def instruments_of(symbols: Sequence[str]) -> list[Instrument]:
+    """Make instruments of a bar file's symbols: shares of NSE at the tick of the bar path, one unit a lot."""
+    names = [symbol.partition(":")[2] or symbol for symbol in symbols]
+    return [
+        Instrument(
+            key=f"NSE:EQ:{name}", isin="", token=(1000 + place) << 8 | 1, exchange="NSE", segment="EQ", symbol=name,
+            name=name, price_scale=100, tick=5, lot=1, freeze=0, lower_band=0, upper_band=0, tradable=True, sector="unknown",
+        )
+        for place, name in enumerate(names)
+    ]  # fmt: skip
+
+
+def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument]) -> list[tuple[int, int]]:
+    """Resolve each strategy's universe to (book, instrument) pairs, leaving out what there are no bars for."""
+    keys = {instrument.key: index for index, instrument in enumerate(instruments)}
+    known = {f"{instrument.exchange}:{instrument.symbol}" for instrument in instruments} | set(keys)
+    pairs: list[tuple[int, int]] = []
+    for book, deployment in enumerate(deployments):
+        names = [name for name in deployment.file.strategy.universe if name in known]
+        if not names:
+            raise AtmandError(
+                f"strategy {deployment.file.strategy.name}",
+                f"the data has none of its instruments ({', '.join(deployment.file.strategy.universe[:5])} ...)",
+                f"the data has {', '.join(sorted(known - set(keys))[:10])}; name some with --instrument",
+            )
+        pairs += [(book, keys[instrument.key]) for instrument in resolve_all(names, instruments)]
+    return pairs
+
+
+def _days(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
+    """Cut a time axis into days in India."""
+    if not len(times):
+        return
+    days = [session_date(int(time_ns)) for time_ns in times]
+    first = 0
+    for place in range(1, len(days) + 1):
+        if place == len(days) or days[place] != days[first]:
+            yield days[first], slice(first, place)
+            first = place
+
+

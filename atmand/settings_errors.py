@@ -1,0 +1,230 @@
+"""How a wrong setting is told: where it was written, its dotted path, what is wrong, and what to write instead.
+
+Only `settings` calls it, with pydantic's findings; the tree of models is the vocabulary for the nearest known name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from atmand.errors import AtmandError
+from atmand.logs import is_secret_name
+
+__all__ = ["Layer", "Problem", "SettingsError", "explain", "missing_file", "problem_at", "unknown"]
+
+KeyPath = tuple[str, ...]
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, in the three parts of every refusal."""
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class SettingsError(AtmandError):
+    """The configuration is refused; the message has one line for each problem."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(*problems[0])
+        self.problems = tuple(problems)
+        self.args = ("\n".join(str(problem) for problem in problems),)
+
+    @classmethod
+    def of(cls, where: str, what: str, remedy: str) -> SettingsError:
+        """Make the error of a single problem."""
+        return cls([Problem(where, what, remedy)])
+
+
+class Layer(NamedTuple):
+    """What one source says, and the source's name: `ATMAND_`, a folder with a slash, a file, or words."""
+
+    source: str
+    values: dict[str, Any]
+
+    def where(self, path: KeyPath) -> str:
+        """Name a setting as it is written in this source."""
+        if self.source == "ATMAND_":
+            return self.source + "__".join(path).upper()
+        if self.source.endswith("/"):
+            return self.source + "__".join(path)
+        return f"{self.source}: {'.'.join(path)}"
+
+
+def explain(error: ValidationError, tree: type[BaseModel], layers: Sequence[Layer]) -> list[Problem]:
+    """Turn pydantic's findings into problems, one for each setting, in the order of the tree."""
+    grouped: dict[KeyPath, list[Any]] = {}
+    for finding in error.errors(include_url=False):
+        if finding["type"] != "default_factory_not_called":
+            path = _setting_path(tree, tuple(str(part) for part in finding["loc"]))
+            grouped.setdefault(path, []).append(finding)
+    problems: list[Problem] = []
+    for path, findings in grouped.items():
+        if findings[0]["type"] == "extra_forbidden":
+            layer = _layer_of(path, layers)
+            problems += [unknown(tree, layer, leaf) for leaf in _leaf_paths(path, findings[0]["input"])]
+        else:
+            problems.append(_wrong(path, findings, tree, layers))
+    return problems
+
+
+def problem_at(path: KeyPath, layers: Sequence[Layer], what: str, remedy: str) -> Problem:
+    """Make a problem of a setting, named as the strongest layer that has it wrote it."""
+    return Problem(_layer_of(path, layers).where(path), what, remedy)
+
+
+def missing_file(path: KeyPath, file: Path, layers: Sequence[Layer]) -> list[Problem]:
+    """Return the problem of a file that is not there, or nothing."""
+    if file.is_file():
+        return []
+    return [
+        problem_at(path, layers, f"{file} is not a file", "relative paths start at the configuration file's folder")
+    ]
+
+
+def unknown(tree: type[BaseModel], layer: Layer, path: KeyPath) -> Problem:
+    """Make the problem of a key that nobody knows, with the nearest one that somebody does."""
+    near, siblings = _nearest(tree, path)
+    if near:
+        written = layer.where(near) if layer.source == "ATMAND_" else ".".join(near)
+        return Problem(layer.where(path), "unknown key", f"did you mean {written}?")
+    return Problem(layer.where(path), "unknown key", f"known here: {', '.join(siblings)}")
+
+
+def _wrong(
+    path: KeyPath, findings: Sequence[Mapping[str, Any]], tree: type[BaseModel], layers: Sequence[Layer]
+) -> Problem:
+    first = findings[0]
+    if first["type"] == "missing":
+        variable = "ATMAND_" + "__".join(path).upper()
+        return problem_at(path, layers, "not set", f"put it in {variable} or in the configuration file")
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return problem_at(path, layers, "should be a table", f"write [{'.'.join(path)}] and its keys below it")
+    remedy = first.get("ctx", {}).get("remedy") or _expected(tree, path)
+    message = str(first["msg"]) if len(findings) == 1 else "not accepted"
+    what = message[:1].lower() + message[1:] + _got(path, first["input"])
+    return problem_at(path, layers, what, remedy)
+
+
+def _got(path: KeyPath, value: Any) -> str:
+    if is_secret_name(path[-1]) or isinstance(value, Mapping):
+        return ""
+    return f", got {value!r:.80}"
+
+
+def _expected(tree: type[BaseModel], path: KeyPath) -> str:
+    field = _field(tree, path)
+    if field is None:
+        return "see the commented configurations that ship with atmand"
+    if field.description:
+        words = " ".join(field.description.split()).rstrip(".")
+        return f"expected: {words[0].lower()}{words[1:]}"
+    return (
+        "put a value there"
+        if field.is_required()
+        else f"the default is {field.get_default(call_default_factory=False)}"
+    )
+
+
+def _layer_of(path: KeyPath, layers: Sequence[Layer]) -> Layer:
+    """Return the strongest layer that says something at this path; the file, which is the last, for a missing one."""
+    return next((layer for layer in layers if _has(layer.values, path)), layers[-1])
+
+
+def _has(values: Any, path: KeyPath) -> bool:
+    for part in path:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _leaf_paths(path: KeyPath, value: Any) -> list[KeyPath]:
+    if not isinstance(value, Mapping) or not value:
+        return [path]
+    return [leaf for key, inner in value.items() for leaf in _leaf_paths((*path, str(key)), inner)]
+
+
+def _setting_path(tree: type[BaseModel], loc: KeyPath) -> KeyPath:
+    """Cut pydantic's location at the setting: what follows names a union's branch, an element or a wrong key."""
+    kind: Any = tree
+    for index, part in enumerate(loc):
+        below = _below(kind, part)
+        if below is None:
+            return loc[: index + 1] if _keys(kind) is not None and part != "[key]" else loc[:index]
+        kind = below
+    return loc
+
+
+def _nearest(tree: type[BaseModel], path: KeyPath) -> tuple[KeyPath, list[str]]:
+    """Return the known path that looks most like this one, or nothing and the names known where it went astray."""
+    kind: Any = tree
+    near: KeyPath = ()
+    for part in path:
+        known = _keys(kind)
+        if known is None:
+            break
+        match = part if _below(kind, part) is not None else _similar(part, known)
+        if match is None:
+            return (), known
+        near = (*near, match)
+        kind = _below(kind, match)
+    return near, []
+
+
+def _similar(part: str, known: Iterable[str]) -> str | None:
+    names = list(known)
+    starting = [name for name in names if name.startswith(part) or part.startswith(name)]
+    return next(iter(starting or difflib.get_close_matches(part, names, n=1)), None)
+
+
+def _field(tree: type[BaseModel], path: KeyPath) -> FieldInfo | None:
+    kind: Any = tree
+    for part in path[:-1]:
+        kind = _below(kind, part)
+    model = _plain(kind)
+    return model.model_fields.get(path[-1]) if _is_model(model) else None
+
+
+def _below(kind: Any, key: str) -> Any:
+    """Return the type of a key of a model or a table of named things; None where there is none."""
+    plain = _plain(kind)
+    if _is_model(plain):
+        field = plain.model_fields.get(key)
+        return None if field is None else field.annotation
+    if get_origin(plain) is dict and key != "[key]":
+        return get_args(plain)[1]
+    return None
+
+
+def _keys(kind: Any) -> list[str] | None:
+    """Return the names that a table may have; none of them for one whose keys are free, None where no table stands."""
+    plain = _plain(kind)
+    if _is_model(plain):
+        return list(plain.model_fields)
+    return [] if get_origin(plain) is dict else None
+
+
+def _plain(kind: Any) -> Any:
+    """Take off what a type wears: Annotated, and the None of an optional one."""
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        rest = [part for part in get_args(kind) if part is not type(None)]
+        return _plain(rest[0]) if len(rest) == 1 else kind
+    return kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

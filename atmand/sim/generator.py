@@ -1,0 +1,314 @@
+"""The seeded market: every second of a session for 103 instruments as a pure function of (seed, date).
+
+Company paths are drawn second by second between two daily closes from a market, a sector and an own factor under
+regimes; listings trade round them at seeded seconds, and the indices are computed from what their members traded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.market.sessions import WITHOUT_DERIVATIVES, windows
+from atmand.sim.candles import Candles, minute_candles
+from atmand.sim.levels import DailyCloses, random_stream
+from atmand.sim.market_day import DEPTH, Levels, MarketDay, Reference
+from atmand.sim.paths import company_paths, day_shape, regimes
+from atmand.sim.universe import COMPANIES, INDICES, Listing, seeded_listings
+
+__all__ = ["SeededMarket"]
+
+_T = TypeVar("_T")
+_SECOND: Final = 1_000_000_000
+_STREAM_PATH: Final = 2
+_STREAM_TICKS: Final = 3
+_DAYS_KEPT: Final = 2
+_CANDLE_DAYS_KEPT: Final = 64
+_COUNT: Final = len(COMPANIES)
+_SHARES: Final = 2 * _COUNT
+_WEIGHT_BITS: Final = 20
+_BSE_SHARE: Final = 12
+"""NSE trades so many times BSE's volume."""
+
+
+class SeededMarket:
+    """The generated market; days and candles are made when asked for, and a few are kept."""
+
+    bar_path: Final = False
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.listings: tuple[Listing, ...] = seeded_listings()
+        self._closes = DailyCloses(seed)
+        self._days = _Recent[MarketDay](_DAYS_KEPT)
+        self._candles = _Recent[Candles](_CANDLE_DAYS_KEPT)
+        # Histories are computed in a thread while the market goes on in the loop's.
+        self._lock = threading.Lock()
+
+    def first_session(self) -> dt.date:
+        return self._closes.sessions[1]
+
+    def session_from(self, day: dt.date) -> dt.date | None:
+        at = max(1, bisect_left(self._closes.sessions, day))
+        return self._closes.sessions[at] if at < len(self._closes.sessions) else None
+
+    def session_before(self, day: dt.date) -> dt.date | None:
+        at = bisect_left(self._closes.sessions, day) - 1
+        return self._closes.sessions[at] if at >= 1 else None
+
+    def windows(self, day: dt.date) -> list[tuple[int, int]]:
+        return [(w.open_ns, w.close_ns) for w in windows(day) if w.group == WITHOUT_DERIVATIVES]
+
+    def reference(self, day: dt.date) -> Reference:
+        with self._lock:
+            return self._reference(self._closes.position(day))
+
+    def day(self, day: dt.date) -> MarketDay:
+        """Return a session in full; about 60 MB, so that only the newest two asked for are kept."""
+        with self._lock:
+            return self._days.get(day, self._make_day)
+
+    def candles(self, day: dt.date) -> Candles:
+        """Return a session's minute candles: the same path as `day`, without what only packets carry."""
+        with self._lock:
+            return self._candles.get(day, self._make_candles)
+
+    def _reference(self, position: int) -> Reference:
+        tick, lower, upper = self._closes.limits(position)
+        before = self._closes.close(position - 1)
+        members = np.concatenate([before, before])
+        indices = _index_values(members[None, :])[0]
+        five, none = np.full(len(INDICES), 5), np.zeros(len(INDICES), np.int64)
+        return Reference(
+            tick=np.concatenate([tick, tick, five]),
+            close_before=np.concatenate([members, indices]),
+            lower=np.concatenate([lower, lower, none]),
+            upper=np.concatenate([upper, upper, none]),
+        )
+
+    def _seconds(self, day: dt.date) -> NDArray[np.int64]:
+        spans = [np.arange(opens // _SECOND, closes // _SECOND) for opens, closes in self.windows(day)]
+        return np.concatenate(spans)
+
+    def _draw(self, day: dt.date) -> _Drawn:
+        position = self._closes.position(day)
+        return _draw_ticks(
+            self.seed,
+            day,
+            self._seconds(day),
+            self._reference(position),
+            self._closes.close(position),
+            self._closes.sector,
+        )
+
+    def _make_candles(self, day: dt.date) -> Candles:
+        drawn = self._draw(day)
+        return minute_candles(drawn.seconds, drawn.changed, drawn.last, drawn.volume)
+
+    def _make_day(self, day: dt.date) -> MarketDay:
+        drawn = self._draw(day)
+        reference = self._reference(self._closes.position(day))
+        rows = np.arange(len(drawn.seconds), dtype=np.int16)[:, None]
+        quantity = np.diff(drawn.volume[:, :_SHARES], axis=0, prepend=0).astype(np.int64)
+        turnover = np.cumsum(quantity * drawn.last[:, :_SHARES], axis=0)
+        average = np.zeros_like(drawn.last)
+        average[:, :_SHARES] = turnover // np.maximum(drawn.volume[:, :_SHARES], 1)
+        return MarketDay(
+            date=day,
+            seconds=drawn.seconds,
+            changed=drawn.changed,
+            last=drawn.last,
+            volume=drawn.volume,
+            average=average,
+            high=np.maximum.accumulate(drawn.last, axis=0),
+            low=np.minimum.accumulate(drawn.last, axis=0),
+            last_change=np.maximum.accumulate(np.where(drawn.changed, rows, np.int16(-1)), axis=0),
+            last_trade=drawn.last_trade,
+            opening=drawn.last[0],
+            reference=reference,
+            book=_SeededBook(self.seed ^ day.toordinal(), drawn.side, drawn.spread, reference),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What a session's randomness settles, each (S, I) or (S, shares): enough for candles; packets derive the rest."""
+
+    seconds: NDArray[np.int64]
+    changed: NDArray[np.bool_]
+    last: NDArray[np.int32]
+    volume: NDArray[np.int32]
+    last_trade: NDArray[np.int16]
+    side: NDArray[np.int8]
+    spread: NDArray[np.int8]
+
+
+def _draw_ticks(
+    seed: int,
+    day: dt.date,
+    seconds: NDArray[np.int64],
+    reference: Reference,
+    close: NDArray[np.int64],
+    sector: NDArray[np.int64],
+) -> _Drawn:
+    """Draw a session: fair paths, then at which seconds each listing trades or re-quotes, at what price, how much."""
+    stream = random_stream(seed, day, _STREAM_PATH)
+    regime = regimes(stream, len(seconds))
+    paths = company_paths(stream, regime, reference.close_before[:_COUNT], close, sector)
+    ticks = random_stream(seed, day, _STREAM_TICKS)
+    shape = day_shape(len(seconds))[:, None]
+    traded, quoted = _events(ticks, shape * regime.activity[:, None])
+    last_trade = _newest(traded)
+    side = ticks.integers(0, 2, traded.shape, dtype=np.int8) * np.int8(2) - np.int8(1)
+    spread = _spreads(regime.spread)
+    price = _trade_prices(paths, side, spread, reference)
+    price[-1] = np.concatenate([close, close])
+    last = np.take_along_axis(price, last_trade.astype(np.int64), axis=0)
+    minute_start = np.searchsorted(seconds, seconds // 60 * 60)[:, None]
+    # A minute's first packet is a trade, so that a candle of trades and a candle of packets are one and the same.
+    changed = traded | (quoted & (last_trade >= minute_start))
+    volume = np.cumsum(np.where(traded, _quantities(ticks, shape * regime.activity[:, None]), 0), axis=0)
+    indices = _index_values(last)
+    moved = np.diff(indices, axis=0, prepend=0) != 0
+    moved |= minute_start == np.arange(len(seconds))[:, None]
+    return _Drawn(
+        seconds=seconds,
+        changed=np.concatenate([changed, moved], axis=1),
+        last=np.concatenate([last, indices.astype(np.int32)], axis=1),
+        volume=np.concatenate([volume, np.zeros_like(indices)], axis=1).astype(np.int32),
+        last_trade=np.concatenate([last_trade, _newest(moved)], axis=1),
+        side=side,
+        spread=spread,
+    )
+
+
+def _events(ticks: np.random.Generator, shape: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return at which seconds each listing trades and at which only its book moves; the day opens and ends by trades.
+
+    A busy share trades in most seconds on NSE and in every third or so on BSE.
+    """
+    volumes = np.array([company.shares_a_day for company in COMPANIES])
+    liquid = np.clip(0.35 + 0.2 * np.log10(volumes / 300_000), 0.3, 0.85)
+    rate = (np.concatenate([liquid, liquid * 0.4]) * shape).astype(np.float32)
+    np.minimum(rate, np.float32(0.95), out=rate)
+    draw = ticks.random(rate.shape, dtype=np.float32)
+    traded = draw < rate
+    traded[0] = traded[-1] = True
+    return traded, draw < rate * np.float32(1.3)
+
+
+def _newest(happened: NDArray[np.bool_]) -> NDArray[np.int16]:
+    rows = np.arange(len(happened), dtype=np.int16)[:, None]
+    return np.maximum.accumulate(np.where(happened, rows, np.int16(-1)), axis=0)
+
+
+def _spreads(regime_spread: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Return the spread in ticks, (S, shares): the regime's on NSE, one more on BSE."""
+    extra = np.repeat(np.array([0, 1], np.int8), _COUNT)
+    return regime_spread[:, None] + extra
+
+
+def _trade_prices(
+    paths: NDArray[np.float64], side: NDArray[np.int8], spread: NDArray[np.int8], reference: Reference
+) -> NDArray[np.int32]:
+    """Return the price a trade would have at every second: the fair price half a spread to the buyer's or seller's."""
+    tick = reference.tick[:_COUNT]
+    fair = np.exp(paths) / tick
+    price = np.empty((len(paths), _SHARES), np.int32)
+    for cut in (slice(0, _COUNT), slice(_COUNT, _SHARES)):
+        # Half a tick for one tick of spread: a price hardly bounces, as where a limit book is thick.
+        steps = np.rint(fair + side[:, cut] * spread[:, cut] * 0.5).astype(np.int32) * tick.astype(np.int32)
+        np.clip(steps, reference.lower[cut], reference.upper[cut], out=price[:, cut], casting="unsafe")
+    return price
+
+
+def _quantities(ticks: np.random.Generator, shape: NDArray[np.float64]) -> NDArray[np.int32]:
+    a_day = np.array([company.shares_a_day for company in COMPANIES], np.float64)
+    a_second = np.concatenate([a_day, a_day / _BSE_SHARE]) / 22_500
+    draw = ticks.standard_exponential((len(shape), _SHARES), dtype=np.float32)
+    draw *= (a_second * shape).astype(np.float32)
+    return draw.astype(np.int32) + np.int32(1)
+
+
+def _index_values(last: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the indices in paise, (S, indices), from the members' prices, in integers so that every machine agrees."""
+    values = np.empty((len(last), len(INDICES)), np.int64)
+    for at, index in enumerate(INDICES):
+        offset = 0 if index.exchange == "NSE" else _COUNT
+        share = (index.rupees << _WEIGHT_BITS) // len(index.members)
+        total = np.zeros(len(last), np.int64)
+        for member in index.members:
+            total += last[:, offset + member].astype(np.int64) * (share // COMPANIES[member].rupees)
+        values[:, at] = ((total >> _WEIGHT_BITS) + 2) // 5 * 5
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _SeededBook:
+    """Five levels one tick apart round the last trade, the buyer's or the seller's touch being its price."""
+
+    key: int
+    side: NDArray[np.int8]
+    spread: NDArray[np.int8]
+    reference: Reference
+
+    def levels(self, event: NDArray[np.int64], column: NDArray[np.int64], last: NDArray[np.int64]) -> Levels:
+        tick = self.reference.tick[column]
+        gap = self.spread[event, column] * tick
+        bought = self.side[event, column] > 0
+        steps = np.arange(DEPTH) * tick[:, None]
+        bid = np.where(bought, last - gap, last)[:, None] - steps
+        ask = np.where(bought, last, last + gap)[:, None] + steps
+        bid = np.where(bid >= self.reference.lower[column][:, None], bid, 0)
+        ask = np.where(ask <= self.reference.upper[column][:, None], ask, 0)
+        bid_quantity, ask_quantity = (self._quantity(event, column, offset) for offset in (0, DEPTH))
+        return Levels(bid, np.where(bid > 0, bid_quantity, 0), ask, np.where(ask > 0, ask_quantity, 0))
+
+    def _quantity(self, event: NDArray[np.int64], column: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+        """Return seeded quantities, (n, 5): a hash instead of a stream, so that any packet can be made alone."""
+        level = np.arange(offset, offset + DEPTH, dtype=np.uint64)
+        where = (event.astype(np.uint64) << np.uint64(16)) | (column.astype(np.uint64) << np.uint64(4))
+        mixed = _mixed((where[:, None] | level) ^ _mixed(np.array([self.key], np.uint64)))
+        portion = (mixed >> np.uint64(48)).astype(np.int64)  # 16 bits
+        size = _LEVEL_SIZE[column][:, None]
+        growth = 2 + np.arange(DEPTH)
+        return 1 + size * growth * (portion + 16_384) // (65_536 * 2)
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return splitmix64 of each value (Vigna, public domain)."""
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+_LEVEL_SIZE: Final = np.array(
+    [max(20, company.shares_a_day // 8_000 // venue) for venue in (1, 4) for company in COMPANIES], np.int64
+)
+"""Typical shares at a level: a few seconds of the day's volume."""
+
+
+class _Recent(Generic[_T]):
+    """The newest few things asked for, by day."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: OrderedDict[dt.date, _T] = OrderedDict()
+
+    def get(self, day: dt.date, make: Callable[[dt.date], _T]) -> _T:
+        """Return what is kept of a day, making it when it is not."""
+        if day not in self._items:
+            self._items[day] = make(day)
+        self._items.move_to_end(day)
+        while len(self._items) > self._size:
+            self._items.popitem(last=False)
+        return self._items[day]

@@ -1,0 +1,106 @@
+"""What the verbs show: a journal described, verified and exported as plain JSON."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from atmand.core.records import INSTRUMENTS_HEAD, INSTRUMENTS_ROW, Kind, Record, body_of
+from atmand.journal import JournalSettings, JournalWriter
+from atmand.journal.catalog import list_segments
+from atmand.journal.inspect import export, inspect, verify
+
+Fill = Callable[..., list[Record]]
+Day = Callable[[int, int], list[Record]]
+
+
+def test_a_journal_is_described(tmp_path: Path, fill: Fill, day: Day) -> None:
+    expected = fill(tmp_path, [*day(20260706, 40), *day(20260707, 20), Record(999, 0, 2**62, b"?")])
+    described = orjson.loads(orjson.dumps(inspect(tmp_path)))
+    assert (described["first_sequence"], described["written"]) == (1, len(expected))
+    assert described["kinds"] == {"SESSION": 2, "FRAME": 60, "COMMAND": 6, "999": 1}
+    assert described["records"] == len(expected)
+    assert [session["day"] for session in described["sessions"]] == [20260706, 20260707]
+    assert sum(segment["records"] for segment in described["segments"]) == len(expected)
+    assert described["bytes"] == sum(file.path.stat().st_size for file in list_segments(tmp_path))
+    assert (described["tail"], described["damaged"], described["last_ns"]) == (None, [], 2**62)
+
+
+def test_an_absent_journal_is_described(tmp_path: Path) -> None:
+    described = inspect(tmp_path / "absent")
+    assert (described["segments"], described["written"], described["tail"]) == ([], 0, None)
+
+
+@pytest.mark.parametrize("torn", [20, 60])
+def test_a_torn_tail_is_shown_and_not_touched(tmp_path: Path, fill: Fill, torn: int) -> None:
+    fill(tmp_path, [Record(Kind.TIMER, 0, 1, bytes(8)), Record(Kind.FRAME, 0, 2, bytes(100))], JournalSettings())
+    path = list_segments(tmp_path)[0].path
+    path.write_bytes(path.read_bytes()[:-torn])
+    described = inspect(tmp_path)
+    assert described["tail"] == {"file": path.name, "offset": 104, "reason": "it ends within a record"}
+    assert described["written"] == 1
+    assert verify(tmp_path) == []
+    assert path.stat().st_size == 48 + 56 + 148 - torn
+
+
+def test_damage_is_listed_and_the_rest_described(tmp_path: Path, fill: Fill, day: Day) -> None:
+    fill(tmp_path, day(20260706, 100))
+    with JournalWriter(tmp_path) as writer:
+        writer.rotate().result(30)
+    file = list_segments(tmp_path)[1]
+    file.path.write_bytes(file.path.read_bytes()[:-5])
+    described = inspect(tmp_path)
+    assert [entry["file"] for entry in described["damaged"]] == [file.path.name]
+    assert len(described["segments"]) == len(list_segments(tmp_path)) - 1
+    assert [str(file.path) in line for line in verify(tmp_path)] == [True]
+
+
+def test_records_are_exported_with_names_and_digests(tmp_path: Path, fill: Fill) -> None:
+    head = np.zeros(1, INSTRUMENTS_HEAD)
+    head["dump"] = np.arange(32)
+    rows = np.zeros(2, INSTRUMENTS_ROW)
+    rows["key"] = [b"NSE:EQ:INFY", b"NSE:EQ:TCS"]
+    rows["tick"] = 5
+    body = body_of(Kind.INSTRUMENTS, head, rows)
+    fill(
+        tmp_path,
+        [
+            Record(Kind.INSTRUMENTS, 0, 1, body, rows=2),
+            Record(Kind.FRAME, 0, 2, b"\x00\xff", source=1, connection=2),
+            Record(Kind.INSTRUMENTS, 0, 3, b"later", rows=1, version=9),
+            Record(Kind.TIMER, 0, 4, body_of(Kind.TIMER)),
+        ],
+    )
+    instruments, frame, newer, timer = (orjson.loads(orjson.dumps(document)) for document in export(tmp_path))
+    assert instruments["kind"] == "INSTRUMENTS"
+    assert instruments["head"] == {"dump": bytes(range(32)).hex()}
+    assert [row["key"] for row in instruments["rows"]] == ["NSE:EQ:INFY", "NSE:EQ:TCS"]
+    assert instruments["rows"][1]["tick"] == 5
+    assert frame == {
+        "sequence": 2,
+        "time_ns": 2,
+        "kind": "FRAME",
+        "version": 1,
+        "source": 1,
+        "connection": 2,
+        "rows": 0,
+        "body": base64.b64encode(b"\x00\xff").decode(),
+    }
+    assert (newer["version"], base64.b64decode(newer["body"])) == (9, b"later")
+    assert (timer["head"], timer["rows"]) == ({}, [])
+
+
+def test_ranges_of_time_and_sequence_are_exported(tmp_path: Path, fill: Fill, day: Day) -> None:
+    expected = fill(tmp_path, day(20260706, 200))
+    times = [record.time_ns for record in expected]
+    found = [document["sequence"] for document in export(tmp_path, from_ns=times[60], to_ns=times[150])]
+    assert found == list(range(61, 151))
+    found = [document["sequence"] for document in export(tmp_path, from_ns=times[60], last_sequence=70)]
+    assert found == list(range(61, 71))
+    kinds = {document["kind"] for document in export(tmp_path, kinds={Kind.COMMAND}, first_sequence=100)}
+    assert kinds == {"COMMAND"}
