@@ -26,7 +26,7 @@ PYTHON ?= $(shell for each in python3 python3.11 python3.12 python3.13 python3.1
 # pip, one short line a package: silent minutes look like a hang.
 define INSTALL
 	{ $(1) -m pip install --progress-bar off $(2) \
-		| { grep --line-buffered -oE '^(Collecting [^ ;]+|  Downloading [^ ]+( \([^)]*\))?|Installing collected packages|Building wheel.*)' \
+		| { grep --line-buffered -oE '^(Collecting [^ ;]+|  (Downloading|Using cached) [^ ]+( \([^)]*\))?|Installing collected packages|Building wheel.*)' \
 		| grep --line-buffered -v metadata || true; }; }
 endef
 
@@ -56,7 +56,7 @@ wheel: $(RUN_STAMP)
 
 $(RUN_STAMP): $(PINS)
 	@$(MAKE) $(BIN)/python
-	@echo '== installing atmand and what it needs (about half a minute, 700 MB)'
+	@echo '== installing atmand and what it needs (about half a minute, 600 MB)'
 	@$(call INSTALL,$(BIN)/python,-c constraints.txt -e .)
 	@touch $@
 	@echo '== installed'

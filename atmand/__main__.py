@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from atmand.errors import AtmandError, ExitCode
-from atmand.start import hold_signals, prepare_compiler, requested_state
+from atmand.start import prepare_compiler, requested_state, signals_held
 
 __all__ = ["main"]
 
@@ -18,13 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code; every refusal is one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     serving = _verb(arguments) == "run"
-    if serving:
-        hold_signals()
     try:
-        prepare_compiler(requested_state(arguments) if serving else None)
-        from atmand.cli import app
+        with signals_held() if serving else nullcontext():
+            prepare_compiler(requested_state(arguments) if serving else None)
+            from atmand.cli import app
 
-        app(arguments, prog_name="atmand")
+            app(arguments, prog_name="atmand")
     except AtmandError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)

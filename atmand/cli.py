@@ -137,9 +137,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
+    params = assignments(values or [])
     from atmand.research.evaluate import command
 
-    rows = command(expression, data=data, instrument=instrument, params=assignments(values or []), bar_ns=bar)
+    rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
 
 
@@ -161,6 +162,7 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run a strategy over past bars through the same core that trades: trades and their result after costs."""
+    params = assignments(values or [])
     from atmand.research.backtest import command
 
     result = command(
@@ -168,7 +170,7 @@ def backtest(
         data=data,
         start=start,
         end=end,
-        params=assignments(values or []),
+        params=params,
         costs_as_of=costs_as_of,
         out=out,
     )

@@ -106,7 +106,7 @@ def _wrong(
     path: KeyPath, findings: Sequence[Mapping[str, Any]], tree: type[BaseModel], layers: Sequence[Layer]
 ) -> Problem:
     first = findings[0]
-    if first["type"] == "missing":
+    if first["type"] == "missing" and not any(_has(layer.values, path) for layer in layers):
         variable = "ATMAND_" + "__".join(path).upper()
         return problem_at(path, layers, "not set", f"put it in {variable} or in the configuration file")
     if first["type"] in ("model_type", "model_attributes_type", "dict_type"):

@@ -14,7 +14,8 @@ import stat
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -27,10 +28,10 @@ __all__ = [
     "default_state",
     "find_configuration",
     "held_signals",
-    "hold_signals",
     "kernel_digest",
     "prepare_compiler",
     "requested_state",
+    "signals_held",
 ]
 
 DECISION_ROOMS: Final = ("core", "feed", "lang", "market")
@@ -45,10 +46,16 @@ _RELOAD: Final = tuple(filter(None, (getattr(signal, "SIGHUP", None),)))
 _held: Final[list[signal.Signals]] = []
 
 
-def hold_signals() -> None:
+@contextmanager
+def signals_held() -> Iterator[None]:
     """Keep SIGTERM, SIGINT and SIGHUP for the event loop, which does not run yet; a second stop ends at once."""
-    for number in (*_STOPS, *_RELOAD):
-        signal.signal(number, _hold)
+    before = {number: signal.signal(number, _hold) for number in (*_STOPS, *_RELOAD)}
+    try:
+        yield
+    finally:
+        _held.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def held_signals() -> list[signal.Signals]:

@@ -163,9 +163,7 @@ class Stalled(io.StringIO):
         return super().write(text)
 
 
-def test_a_stalled_reader_stalls_no_caller_and_the_loss_is_told(
-    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stalled_reader_stalls_no_caller_and_the_loss_is_told(stream: io.StringIO) -> None:
     stalled = Stalled()
     configure(LogSettings(format="json"), stalled)
     for number in range(logs._LIMIT + 100):
@@ -181,8 +179,8 @@ def test_a_stalled_reader_stalls_no_caller_and_the_loss_is_told(
 
 def test_a_reader_that_went_away_is_no_error(stream: io.StringIO) -> None:
     gone = io.StringIO()
-    gone.close()
     configure(LogSettings(format="json"), gone)
+    gone.close()
     log.error("unheard")
     flush()
     configure(LogSettings(format="json"), stream)

@@ -20,9 +20,9 @@ IST_NS: Final = 19_800_000_000_000
 """India's offset from UTC: five and a half hours, without daylight saving."""
 
 _DAY_NS: Final = 86_400_000_000_000
-_PARTIAL: Final = int(BarFlag.PARTIAL)
-_HISTORY: Final = int(BarFlag.HISTORY)
-_CORE_TIME: Final = int(BarFlag.CORE_TIME)
+_PARTIAL: Final = np.int64(BarFlag.PARTIAL)
+_HISTORY: Final = np.int64(BarFlag.HISTORY)
+_CORE_TIME: Final = np.int64(BarFlag.CORE_TIME)
 
 
 @kernel

@@ -20,17 +20,20 @@ from atmand.core.words import OrderKind, Purpose, Reason, StepFlag
 
 __all__ = ["decide", "mark_books"]
 
-_READY: Final = int(StepFlag.READY)
-_ENTER_LONG: Final = int(StepFlag.ENTER_LONG)
-_ENTER_SHORT: Final = int(StepFlag.ENTER_SHORT)
-_EXIT_LONG: Final = int(StepFlag.EXIT_LONG)
-_EXIT_SHORT: Final = int(StepFlag.EXIT_SHORT)
-_RULE: Final = int(Reason.RULE)
-_CAPACITY: Final = int(Reason.CAPACITY)
-_MARKET: Final = int(OrderKind.MARKET)
-_ENTRY: Final = int(Purpose.ENTRY)
-_DECISION: Final = int(Kind.AUDIT_DECISION)
-_MARK: Final = int(Kind.AUDIT_MARK)
+_0: Final = np.int64(0)
+_1: Final = np.int64(1)
+_ANY: Final = np.int64(-1)
+_READY: Final = np.int64(StepFlag.READY)
+_ENTER_LONG: Final = np.int64(StepFlag.ENTER_LONG)
+_ENTER_SHORT: Final = np.int64(StepFlag.ENTER_SHORT)
+_EXIT_LONG: Final = np.int64(StepFlag.EXIT_LONG)
+_EXIT_SHORT: Final = np.int64(StepFlag.EXIT_SHORT)
+_RULE: Final = np.int64(Reason.RULE)
+_CAPACITY: Final = np.int64(Reason.CAPACITY)
+_MARKET: Final = np.int64(OrderKind.MARKET)
+_ENTRY: Final = np.int64(Purpose.ENTRY)
+_DECISION: Final = np.int64(Kind.AUDIT_DECISION)
+_MARK: Final = np.int64(Kind.AUDIT_MARK)
 
 
 @routine
@@ -65,7 +68,7 @@ def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ig
     units = _units(instrument, side, quantity, value)
     reason = entry_refusal(t, pair_index, side, units, limit, bar.flags)
     emit(
-        t, _DECISION, pair.book, pair.instrument, 0, 0, side, units, bar.close, bar.start_ns, 0, 1 if reason == 0 else 0, reason
+        t, _DECISION, pair.book, pair.instrument, _0, _0, side, units, bar.close, bar.start_ns, _0, _1 if reason == 0 else _0, reason
     )
     pair.blocked = reason
     if reason != 0:
@@ -116,5 +119,5 @@ def mark_books(t):  # type: ignore[no-untyped-def]
     for index in range(t.books.shape[0]):
         book = t.books[index]
         emit(
-            t, _MARK, index, -1, 0, 0, 0, book.positions, 0, book.equity_paise, book.costs_paise, book.working, 0
+            t, _MARK, np.int64(index), _ANY, _0, _0, _0, book.positions, _0, book.equity_paise, book.costs_paise, book.working, _0
         )

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numba.core import config
 
-__all__ = ["JIT", "entry", "kernel", "noref", "routine", "view"]
+__all__ = ["JIT", "entry", "kernel", "noref", "routine", "rows_at"]
 
 JIT: Final = not config.DISABLE_JIT
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     def noref(array: Any) -> Any: ...
 
-    def view(raw: Any, dtype: Any) -> Any: ...
+    def rows_at(raw: Any, at: int, n: int, dtype: Any) -> Any: ...
 
 elif JIT:
+    from numba import types
     from numba.core import cgutils
     from numba.extending import intrinsic
+    from numba.np import arrayobj
 
     @intrinsic
     def noref(typing_context, array):
@@ -50,16 +52,35 @@ elif JIT:
 
         return array(array), generate
 
-    @kernel
-    def view(raw, dtype):
-        """Open raw bytes as rows of a dtype."""
-        return raw.view(dtype)
+    @intrinsic
+    def rows_at(typing_context, raw, at, n, dtype):
+        """Open `n` rows of a dtype at byte `at` of raw bytes, without an owner and without a bounds check.
+
+        An intrinsic, because slicing and viewing in compiled code costs a compilation for every dtype.
+        """
+        rows = types.Array(dtype.dtype, 1, "C", aligned=False)
+
+        def generate(context, builder, signature, arguments):
+            source = context.make_array(signature.args[0])(context, builder, arguments[0])
+            row_type = context.get_data_type(rows.dtype)
+            itemsize = context.get_constant(types.intp, context.get_abi_sizeof(row_type))
+            if isinstance(rows.dtype, types.Record):
+                itemsize = context.get_constant(types.intp, rows.dtype.size)
+            data = builder.bitcast(builder.gep(source.data, [arguments[1]]), row_type.as_pointer())
+            array = context.make_array(rows)(context, builder)
+            arrayobj.populate_array(
+                array, data=data, shape=[arguments[2]], strides=[itemsize], itemsize=itemsize, meminfo=None
+            )
+            return array._getvalue()
+
+        return rows(raw, types.intp, types.intp, dtype), generate
 
 else:
 
     def noref(array):
         return array
 
-    def view(raw, dtype):
-        """Open raw bytes as rows whose fields read as attributes, as they do in compiled code."""
-        return raw.view(dtype).view(np.recarray)
+    def rows_at(raw, at, n, dtype):
+        """Open rows whose fields read as attributes, as they do in compiled code."""
+        rows = raw[at : at + n * np.dtype(dtype).itemsize].view(dtype)
+        return rows.view(np.recarray) if rows.dtype.names else rows

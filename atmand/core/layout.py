@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.jit import kernel, view
+from atmand.core.jit import kernel, rows_at
 from atmand.core.records import AUDIT
 from atmand.core.ticks import DEPTH, LEVEL
 from atmand.market.costs import COSTS
@@ -136,20 +136,6 @@ ARENA: Final = np.dtype(
     ]
 )
 
-_ARENA_BYTES: Final = ARENA.itemsize
-_INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
-_TOKEN_BYTES: Final = TOKEN.itemsize
-_WINDOW_BYTES: Final = WINDOW.itemsize
-_SERIES_BYTES: Final = SERIES.itemsize
-_BAR_BYTES: Final = BAR.itemsize
-_ACCOUNT_BYTES: Final = ACCOUNT.itemsize
-_BOOK_BYTES: Final = BOOK.itemsize
-_PAIR_BYTES: Final = PAIR.itemsize
-_ORDER_BYTES: Final = ORDER.itemsize
-_CLOSED_BYTES: Final = CLOSED.itemsize
-_AUDIT_BYTES: Final = AUDIT.itemsize
-_COSTS_BYTES: Final = COSTS.itemsize
-
 
 class Tables(NamedTuple):
     """Every table of an arena, viewed. Inside compiled code this is a tuple of arrays without owners."""
@@ -172,22 +158,22 @@ class Tables(NamedTuple):
 @kernel
 def tables(arena):  # type: ignore[no-untyped-def]
     """View an arena's tables; the caller keeps the arena alive."""
-    header = view(arena[:_ARENA_BYTES], ARENA)
+    header = rows_at(arena, 0, 1, ARENA)
     h = header[0]
     return Tables(
         header,
-        view(arena[h.instruments_at : h.instruments_at + h.instruments_n * _INSTRUMENT_BYTES], INSTRUMENT),
-        view(arena[h.tokens_at : h.tokens_at + h.tokens_n * _TOKEN_BYTES], TOKEN),
-        view(arena[h.windows_at : h.windows_at + h.windows_n * _WINDOW_BYTES], WINDOW),
-        view(arena[h.series_at : h.series_at + h.series_n * _SERIES_BYTES], SERIES),
-        view(arena[h.ring_at : h.ring_at + h.ring_n * _BAR_BYTES], BAR),
-        view(arena[h.accounts_at : h.accounts_at + h.accounts_n * _ACCOUNT_BYTES], ACCOUNT),
-        view(arena[h.books_at : h.books_at + h.books_n * _BOOK_BYTES], BOOK),
-        view(arena[h.pairs_at : h.pairs_at + h.pairs_n * _PAIR_BYTES], PAIR),
-        view(arena[h.orders_at : h.orders_at + h.orders_n * _ORDER_BYTES], ORDER),
-        view(arena[h.closed_at : h.closed_at + h.closed_n * _CLOSED_BYTES], CLOSED),
-        view(arena[h.outputs_at : h.outputs_at + h.outputs_n * _AUDIT_BYTES], AUDIT),
-        view(arena[h.costs_at : h.costs_at + h.costs_n * _COSTS_BYTES], COSTS),
+        rows_at(arena, h.instruments_at, h.instruments_n, INSTRUMENT),
+        rows_at(arena, h.tokens_at, h.tokens_n, TOKEN),
+        rows_at(arena, h.windows_at, h.windows_n, WINDOW),
+        rows_at(arena, h.series_at, h.series_n, SERIES),
+        rows_at(arena, h.ring_at, h.ring_n, BAR),
+        rows_at(arena, h.accounts_at, h.accounts_n, ACCOUNT),
+        rows_at(arena, h.books_at, h.books_n, BOOK),
+        rows_at(arena, h.pairs_at, h.pairs_n, PAIR),
+        rows_at(arena, h.orders_at, h.orders_n, ORDER),
+        rows_at(arena, h.closed_at, h.closed_n, CLOSED),
+        rows_at(arena, h.outputs_at, h.outputs_n, AUDIT),
+        rows_at(arena, h.costs_at, h.costs_n, COSTS),
     )
 
 

@@ -19,25 +19,26 @@ from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
 __all__ = ["expire_orders", "match_instrument", "request_exit", "submit", "watch_exits"]
 
-_HELD: Final = int(OrderState.HELD)
-_SENT: Final = int(OrderState.SENT)
-_OPEN: Final = int(OrderState.OPEN)
-_PARTIAL: Final = int(OrderState.PARTIAL)
-_CANCELLED: Final = int(OrderState.CANCELLED)
-_EXPIRED: Final = int(OrderState.EXPIRED)
-_FREE: Final = int(OrderState.FREE)
-_ENTRY: Final = int(Purpose.ENTRY)
-_EXIT: Final = int(Purpose.EXIT)
-_TARGET: Final = int(Purpose.TARGET)
-_MARKET: Final = int(OrderKind.MARKET)
-_LIMIT: Final = int(OrderKind.LIMIT)
-_BAR_PATH: Final = int(SessionFlag.BAR_PATH)
-_BY_STOP: Final = int(Reason.STOP)
-_BY_TARGET: Final = int(Reason.TARGET)
-_BY_EXPIRY: Final = int(Reason.ENTRY_EXPIRED)
-_BY_SESSION_END: Final = int(Reason.SESSION_END)
-_BY_REPLACEMENT: Final = int(Reason.REPLACED)
-_BY_SELF_CROSS: Final = int(Reason.SELF_CROSS)
+_HELD: Final = np.int64(OrderState.HELD)
+_SENT: Final = np.int64(OrderState.SENT)
+_OPEN: Final = np.int64(OrderState.OPEN)
+_PARTIAL: Final = np.int64(OrderState.PARTIAL)
+_CANCELLED: Final = np.int64(OrderState.CANCELLED)
+_EXPIRED: Final = np.int64(OrderState.EXPIRED)
+_FREE: Final = np.int64(OrderState.FREE)
+_ENTRY: Final = np.int64(Purpose.ENTRY)
+_EXIT: Final = np.int64(Purpose.EXIT)
+_TARGET: Final = np.int64(Purpose.TARGET)
+_MARKET: Final = np.int64(OrderKind.MARKET)
+_LIMIT: Final = np.int64(OrderKind.LIMIT)
+_NO_REASON: Final = np.int64(Reason.NONE)
+_BAR_PATH: Final = np.int64(SessionFlag.BAR_PATH)
+_BY_STOP: Final = np.int64(Reason.STOP)
+_BY_TARGET: Final = np.int64(Reason.TARGET)
+_BY_EXPIRY: Final = np.int64(Reason.ENTRY_EXPIRED)
+_BY_SESSION_END: Final = np.int64(Reason.SESSION_END)
+_BY_REPLACEMENT: Final = np.int64(Reason.REPLACED)
+_BY_SELF_CROSS: Final = np.int64(Reason.SELF_CROSS)
 _MINUTE_NS: Final = 60_000_000_000
 
 
@@ -110,9 +111,9 @@ def _match_order(t, instrument_index, slot):  # type: ignore[no-untyped-def]
     if o.state == _HELD:
         if crosses_own(t, instrument_index, t.books[o.book].account, o.side, o.limit):
             return
-        transition(t, o, _SENT, 0)
+        transition(t, o, _SENT, _NO_REASON)
     if o.state == _SENT:
-        transition(t, o, _OPEN, 0)
+        transition(t, o, _OPEN, _NO_REASON)
     if o.purpose == _EXIT:
         _reprice(t, o)
     if o.purpose == _TARGET and h.flags & _BAR_PATH:
@@ -213,7 +214,7 @@ def watch_exits(t, instrument_index):  # type: ignore[no-untyped-def]
 @kernel
 def _fill_stop_on_path(t, slot):  # type: ignore[no-untyped-def]
     """On a path drawn out of a bar the stop fills at the step that reached it: an extreme, so the worst of the bar."""
-    transition(t, t.orders[slot], _OPEN, 0)
+    transition(t, t.orders[slot], _OPEN, _NO_REASON)
     _take_depth(t, slot)
 
 

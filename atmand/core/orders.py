@@ -17,25 +17,28 @@ from atmand.market.costs import dp_costs, order_costs
 
 __all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "make_order", "transition"]
 
-_FREE: Final = int(OrderState.FREE)
-_INTENT: Final = int(OrderState.INTENT)
-_HELD: Final = int(OrderState.HELD)
-_SENT: Final = int(OrderState.SENT)
-_OPEN: Final = int(OrderState.OPEN)
-_PARTIAL: Final = int(OrderState.PARTIAL)
-_FILLED: Final = int(OrderState.FILLED)
-_CANCELLED: Final = int(OrderState.CANCELLED)
-_REJECTED: Final = int(OrderState.REJECTED)
-_EXPIRED: Final = int(OrderState.EXPIRED)
+_FREE: Final = np.int64(OrderState.FREE)
+_INTENT: Final = np.int64(OrderState.INTENT)
+_HELD: Final = np.int64(OrderState.HELD)
+_SENT: Final = np.int64(OrderState.SENT)
+_OPEN: Final = np.int64(OrderState.OPEN)
+_PARTIAL: Final = np.int64(OrderState.PARTIAL)
+_FILLED: Final = np.int64(OrderState.FILLED)
+_CANCELLED: Final = np.int64(OrderState.CANCELLED)
+_REJECTED: Final = np.int64(OrderState.REJECTED)
+_EXPIRED: Final = np.int64(OrderState.EXPIRED)
 
-_ENTRY: Final = int(Purpose.ENTRY)
-_EXIT: Final = int(Purpose.EXIT)
-_TARGET: Final = int(Purpose.TARGET)
-_MARKET: Final = int(OrderKind.MARKET)
+_0: Final = np.int64(0)
+_NO_REASON: Final = np.int64(Reason.NONE)
 
-_AUDIT_INTENT: Final = int(Kind.AUDIT_INTENT)
-_AUDIT_ORDER: Final = int(Kind.AUDIT_ORDER)
-_AUDIT_FILL: Final = int(Kind.AUDIT_FILL)
+_ENTRY: Final = np.int64(Purpose.ENTRY)
+_EXIT: Final = np.int64(Purpose.EXIT)
+_TARGET: Final = np.int64(Purpose.TARGET)
+_MARKET: Final = np.int64(OrderKind.MARKET)
+
+_AUDIT_INTENT: Final = np.int64(Kind.AUDIT_INTENT)
+_AUDIT_ORDER: Final = np.int64(Kind.AUDIT_ORDER)
+_AUDIT_FILL: Final = np.int64(Kind.AUDIT_FILL)
 
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -186,9 +189,9 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
     transition(t, o, _INTENT, reason)
     emit(
-        t, _AUDIT_INTENT, o.book, o.instrument, o.id, o.trade, side, quantity, limit, quantity * limit, 0, purpose, reason
+        t, _AUDIT_INTENT, o.book, o.instrument, o.id, o.trade, side, quantity, limit, quantity * limit, _0, purpose, reason
     )
-    transition(t, o, state, 0)
+    transition(t, o, state, _NO_REASON)
     return np.int64(slot)
 
 
@@ -256,9 +259,9 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     emit(
         t, _AUDIT_FILL, o.book, o.instrument, o.id, pair.trade, o.side, quantity, price, value, costs, o.purpose, o.reason
     )
-    transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, 0)
+    transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, _NO_REASON)
     if o.state == _FILLED:
-        end_order(t, slot, _FILLED, 0)
+        end_order(t, slot, _FILLED, _NO_REASON)
     if pair.quantity == 0:
         _close_trade(pair, book)
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.bars import NEVER_NS, close_due_bars, gap_into_bars, merge_history, tick_into_bars
-from atmand.core.jit import kernel, routine, view
+from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
 from atmand.core.records import (
     COMMAND_HEAD,
@@ -39,24 +39,20 @@ __all__ = [
     "timed_events",
 ]
 
-_GAP_BYTES: Final = GAP_HEAD.itemsize
-_COMMAND_BYTES: Final = COMMAND_HEAD.itemsize
+_VALUE: Final = np.dtype(np.float64)
 _LIMITS_HEAD_BYTES: Final = LIMITS_HEAD.itemsize
-_LIMITS_BYTES: Final = LIMITS_ROW.itemsize
 _PARAMS_HEAD_BYTES: Final = PARAMS_HEAD.itemsize
-_PARAMS_BYTES: Final = PARAMS_ROW.itemsize
 _HISTORY_HEAD_BYTES: Final = HISTORY_HEAD.itemsize
-_HISTORY_BYTES: Final = HISTORY_ROW.itemsize
-_TICK_BYTES: Final = TICK.itemsize
 
-_CORE_TIME: Final = int(BarFlag.CORE_TIME)
-_ENTRIES_OFF: Final = int(Command.ENTRIES_OFF)
-_ENTRIES_ON: Final = int(Command.ENTRIES_ON)
-_PAUSE_BOOK: Final = int(Command.PAUSE_BOOK)
-_RESUME_BOOK: Final = int(Command.RESUME_BOOK)
-_EXIT_POSITION: Final = int(Command.EXIT_POSITION)
-_BY_COMMAND: Final = int(Reason.COMMAND)
-_BY_SQUARE_OFF: Final = int(Reason.SQUARE_OFF)
+_ANY: Final = np.int64(-1)
+_CORE_TIME: Final = np.int64(BarFlag.CORE_TIME)
+_ENTRIES_OFF: Final = np.int64(Command.ENTRIES_OFF)
+_ENTRIES_ON: Final = np.int64(Command.ENTRIES_ON)
+_PAUSE_BOOK: Final = np.int64(Command.PAUSE_BOOK)
+_RESUME_BOOK: Final = np.int64(Command.RESUME_BOOK)
+_EXIT_POSITION: Final = np.int64(Command.EXIT_POSITION)
+_BY_COMMAND: Final = np.int64(Reason.COMMAND)
+_BY_SQUARE_OFF: Final = np.int64(Reason.SQUARE_OFF)
 
 _FULL_PACKET: Final = 184
 _HASH: Final = 0x9E3779B1
@@ -88,7 +84,7 @@ def timed_events(t):  # type: ignore[no-untyped-def]
             if h.time_ns >= book.square_off_ns:
                 book.squared = 1
                 if h.decisions:
-                    _exit_pairs(t, index, -1, _BY_SQUARE_OFF)
+                    _exit_pairs(t, np.int64(index), _ANY, _BY_SQUARE_OFF)
             else:
                 due_ns = min(due_ns, book.square_off_ns)
     if h.session_ended == 0:
@@ -135,7 +131,7 @@ def _in_windows(t, group, time_ns):  # type: ignore[no-untyped-def]
 @routine
 def on_ticks(t, body, n):  # type: ignore[no-untyped-def]
     """Take in a decoded frame: quotes, bars, matching, exits, tick by tick in the frame's order."""
-    ticks = view(body[: n * _TICK_BYTES], TICK)
+    ticks = rows_at(body, 0, n, TICK)
     for i in range(n):
         _on_tick(t, ticks[i])
 
@@ -191,21 +187,21 @@ def _traded_since(instrument, tick):  # type: ignore[no-untyped-def]
 @routine
 def on_history(t, body, n):  # type: ignore[no-untyped-def]
     """Merge a HISTORY record's candles into the series of their instruments."""
-    rows = view(body[_HISTORY_HEAD_BYTES : _HISTORY_HEAD_BYTES + n * _HISTORY_BYTES], HISTORY_ROW)
+    rows = rows_at(body, _HISTORY_HEAD_BYTES, n, HISTORY_ROW)
     merge_history(t, rows, n)
 
 
 @routine
 def on_gap(t, body):  # type: ignore[no-untyped-def]
-    gap_into_bars(t, view(body[:_GAP_BYTES], GAP_HEAD)[0].to_ns)
+    gap_into_bars(t, rows_at(body, 0, 1, GAP_HEAD)[0].to_ns)
 
 
 @routine
 def on_limits(t, body, n):  # type: ignore[no-untyped-def]
     """Put the operator's limits in force, between two records."""
     h = t.header[0]
-    h.entries = view(body[:_LIMITS_HEAD_BYTES], LIMITS_HEAD)[0].entries
-    rows = view(body[_LIMITS_HEAD_BYTES : _LIMITS_HEAD_BYTES + n * _LIMITS_BYTES], LIMITS_ROW)
+    h.entries = rows_at(body, 0, 1, LIMITS_HEAD)[0].entries
+    rows = rows_at(body, _LIMITS_HEAD_BYTES, n, LIMITS_ROW)
     for i in range(n):
         row = rows[i]
         if not 0 <= row.book < t.books.shape[0]:
@@ -227,13 +223,13 @@ def on_limits(t, body, n):  # type: ignore[no-untyped-def]
 @routine
 def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
     """Swap parameter values; a book whose look-back changed is marked, so that its indicators are folded again."""
-    rows = view(body[_PARAMS_HEAD_BYTES : _PARAMS_HEAD_BYTES + n * _PARAMS_BYTES], PARAMS_ROW)
+    rows = rows_at(body, _PARAMS_HEAD_BYTES, n, PARAMS_ROW)
     for i in range(n):
         row = rows[i]
         if not 0 <= row.book < t.books.shape[0]:
             continue
         book = t.books[row.book]
-        values = view(arena[book.params_at : book.params_at + book.params_size], np.float64)
+        values = rows_at(arena, book.params_at, book.params_size // 8, _VALUE)
         if not 0 <= row.slot < values.shape[0] or values[row.slot] == row.value:
             continue
         values[row.slot] = row.value
@@ -248,7 +244,7 @@ def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
 def on_command(t, body):  # type: ignore[no-untyped-def]
     """Do what the operator, or the daemon for him, said."""
     h = t.header[0]
-    command = view(body[:_COMMAND_BYTES], COMMAND_HEAD)[0]
+    command = rows_at(body, 0, 1, COMMAND_HEAD)[0]
     if command.code == _ENTRIES_OFF or command.code == _ENTRIES_ON:
         h.entries = 1 if command.code == _ENTRIES_ON else 0
     elif command.code == _PAUSE_BOOK or command.code == _RESUME_BOOK:

@@ -29,7 +29,7 @@ from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
 from atmand.core.decide import decide, mark_books
 from atmand.core.indicators import INDICATORS, atr, ema, lookback, macd, rsi, sma
-from atmand.core.jit import entry, kernel, noref, routine, view
+from atmand.core.jit import entry, kernel, noref, routine, rows_at
 from atmand.core.layout import tables
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
 from atmand.core.ticks import TICK
@@ -61,8 +61,8 @@ def _forget(arena, t, index):
 '''
 
 _CASE: Final = """    if pair.structure == {index}:
-        s = view(arena[slab_at : slab_at + {state_bytes}], STATE_{name})[0]
-        p = view(arena[params_at : params_at + {params_bytes}], PARAMS_{name})[0]
+        s = rows_at(arena, slab_at, 1, STATE_{name})[0]
+        p = rows_at(arena, params_at, 1, PARAMS_{name})[0]
         flags = step_{name}(s, p, open_, high, low, close, volume)
         return flags, s.stop, s.target, s.quantity, s.value"""
 
@@ -140,7 +140,7 @@ def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
     arena = noref(arena)
     t = tables(arena)
     h = t.header[0]
-    ticks = view(body, TICK)
+    ticks = rows_at(body, 0, bars.shape[1], TICK)
     room = 12 * t.outputs.shape[0]
     written = 0
     for at in range(first, bars.shape[0]):
@@ -213,8 +213,6 @@ def module_text(structures: Sequence[Structure]) -> str:
             _CASE.format(
                 index=index,
                 name=structure.name,
-                state_bytes=plan.state_bytes,
-                params_bytes=8 * max(1, len(plan.params)),
             )
         )
         sizes.append(_SIZE.format(index=index, state_bytes=plan.state_bytes))

@@ -25,10 +25,12 @@ class Running:
         self.http = http
         self.url = f"http://127.0.0.1:{port}"
 
-    def data(self, **query: str) -> Any:
+    def data(self, autoping: bool = True, **query: str) -> Any:
         token = self.settings.access_token.get_secret_value()
         return self.http.ws_connect(
-            f"{self.url}/ws", params={"api_key": self.settings.api_key, "access_token": token} | query
+            f"{self.url}/ws",
+            params={"api_key": self.settings.api_key, "access_token": token} | query,
+            autoping=autoping,
         )
 
     def control(self, token: str | None = None) -> Any:

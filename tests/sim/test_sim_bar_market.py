@@ -115,7 +115,7 @@ def test_candles_of_real_bars_are_the_bars() -> None:
     for column, listing in enumerate(market.listings):
         rows = table.filter(pl.col("symbol") == listing.symbol, pl.col("ts").dt.date() == day).sort("ts")
         expected = [
-            tuple(round(row[name] * 100) for name in ("open", "high", "low", "close")) + (row["volume"],)
+            (*(round(row[name] * 100) for name in ("open", "high", "low", "close")), row["volume"])
             for row in rows.iter_rows(named=True)
         ]
         assert [tuple(candle[1:]) for candle in candles.of(column)] == expected

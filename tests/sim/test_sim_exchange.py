@@ -119,10 +119,22 @@ def test_without_a_listener_time_goes_on_second_by_second(market: SeededMarket) 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "3", '{"a": 1}', '{"a": "subscribe"}', '{"a": "subscribe", "v": 408065}']
-    + ['{"a": "subscribe", "v": ["408065"]}', '{"a": "mode", "v": ["best", [408065]]}', '{"a": "mode", "v": ["full"]}']
-    + ['{"a": "mode", "v": ["full", 408065]}', '{"a": "mode", "v": [["full"], [1]]}', "[" * 100_000]
-    + [json.dumps({"a": "subscribe", "v": [INFY] * (CONNECTION_LIMIT + 1)})],
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"a": 1}',
+        '{"a": "subscribe"}',
+        '{"a": "subscribe", "v": 408065}',
+        '{"a": "subscribe", "v": ["408065"]}',
+        '{"a": "mode", "v": ["best", [408065]]}',
+        '{"a": "mode", "v": ["full"]}',
+        '{"a": "mode", "v": ["full", 408065]}',
+        '{"a": "mode", "v": [["full"], [1]]}',
+        "[" * 100_000,
+        json.dumps({"a": "subscribe", "v": [INFY] * (CONNECTION_LIMIT + 1)}),
+    ],
 )
 def test_a_bad_request_is_refused_and_changes_nothing(market: SeededMarket, text: str) -> None:
     exchange = Exchange(market, ns(MONDAY, "10:00"))

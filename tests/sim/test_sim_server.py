@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -42,21 +43,23 @@ async def test_a_message_of_ten_megabytes_ends_that_connection_only() -> None:
     async with running(speed=60) as sim, sim.data() as other:
         async with sim.data() as socket:
             await receive(socket, "instruments_meta")
-            await socket.send_str("x" * 10_000_000)
+            with contextlib.suppress(ConnectionError):
+                await socket.send_str("x" * 10_000_000)
             async with asyncio.timeout(20):
-                while (message := await socket.receive()).type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
-                    pass
-            assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+                while not socket.closed:
+                    await socket.receive()
         await other.send_str(FULL_INFY)
         assert packets(await receive_frame(other))
 
 
 async def test_an_idle_connection_gets_heartbeats_and_pings_are_answered() -> None:
-    async with running(parent_control=True) as sim, sim.data(autoping="") as socket:
+    async with running(parent_control=True) as sim, sim.data(autoping=False) as socket:
         await receive(socket, "instruments_meta")
+        await socket.ping(b"2500")
         async with asyncio.timeout(20):
-            message = await socket.receive()
-        assert (message.type, message.data) == (aiohttp.WSMsgType.BINARY, b"\x00")
+            pong, heartbeat = await socket.receive(), await socket.receive()
+        assert (pong.type, bytes(pong.data)) == (aiohttp.WSMsgType.PONG, b"2500")
+        assert (heartbeat.type, heartbeat.data) == (aiohttp.WSMsgType.BINARY, b"\x00")
 
 
 async def test_the_control_socket_wants_its_own_token() -> None:
@@ -68,7 +71,8 @@ async def test_the_control_socket_wants_its_own_token() -> None:
 
 
 async def test_market_time_never_passes_an_unapplied_grant_and_frames_are_counted() -> None:
-    async with running(parent_control=True) as sim, sim.control() as control, sim.data() as socket:
+    fields = {"parent_control": True, "quote_per_second": 1000}
+    async with running(**fields) as sim, sim.control() as control, sim.data() as socket:
         anchor = await receive(control, "anchor")
         assert anchor["market_time_ns"] == ns(DAY, "09:15") - SECOND
         assert (anchor["mode"], anchor["session"], anchor["bar_path"]) == ("granted", "2026-07-06", False)
@@ -79,18 +83,15 @@ async def test_market_time_never_passes_an_unapplied_grant_and_frames_are_counte
         await receive(socket, "error")
         port = str(socket.get_extra_info("sockname")[1])
         await control.send_json({"type": "granted"})
-        frames = 0
         for step in range(20):
             grant = await receive(control, "grant")
-            frames += 1
             assert grant["t"] == ns(DAY, "09:15") + step * SECOND
-            assert grant["frames"] == {port: frames}
+            assert grant["frames"] == {port: step + 1}
             data = await receive_frame(socket)
             assert (
                 max(number(packet, 60 if len(packet) == 184 else 28) for packet in packets(data)) * SECOND == grant["t"]
             )
-            status, body = await sim.get("/quote/ltp", i="NSE:INFY")
-            assert status in (200, 429)
+            assert (await sim.get("/quote/ltp", i="NSE:INFY"))[0] == 200
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await control.receive()
@@ -174,8 +175,16 @@ async def test_pause_speed_text_and_stop_are_obeyed() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["?", "[]", "{}", '{"type": "speed", "value": -1}', '{"type": "speed", "value": true}']
-    + ['{"type": "speed", "value": NaN}', '{"type": "cut"}', '{"type": "applied", "t": 1}'],
+    [
+        "?",
+        "[]",
+        "{}",
+        '{"type": "speed", "value": -1}',
+        '{"type": "speed", "value": true}',
+        '{"type": "speed", "value": NaN}',
+        '{"type": "cut"}',
+        '{"type": "applied", "t": 1}',
+    ],
 )
 async def test_a_bad_command_is_answered_by_an_error(text: str) -> None:
     async with running(parent_control=True) as sim, sim.control() as control:

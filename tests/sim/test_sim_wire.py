@@ -25,9 +25,26 @@ def test_a_frame_holds_every_rows_first_bytes_longest_first(given_rows: list[tup
 
 @pytest.mark.parametrize(
     ("field", "offset"),
-    [("token", 0), ("last_price", 4), ("last_quantity", 8), ("average_price", 12), ("volume", 16), ("buy_quantity", 20)]
-    + [("sell_quantity", 24), ("open", 28), ("high", 32), ("low", 36), ("close", 40), ("last_trade_time", 44)]
-    + [("oi", 48), ("oi_high", 52), ("oi_low", 56), ("exchange_time", 60), ("buy", 64), ("sell", 124)],
+    [
+        ("token", 0),
+        ("last_price", 4),
+        ("last_quantity", 8),
+        ("average_price", 12),
+        ("volume", 16),
+        ("buy_quantity", 20),
+        ("sell_quantity", 24),
+        ("open", 28),
+        ("high", 32),
+        ("low", 36),
+        ("close", 40),
+        ("last_trade_time", 44),
+        ("oi", 48),
+        ("oi_high", 52),
+        ("oi_low", 56),
+        ("exchange_time", 60),
+        ("buy", 64),
+        ("sell", 124),
+    ],
 )
 def test_a_full_packets_fields_lie_where_the_documentation_says(field: str, offset: int) -> None:
     assert FULL.fields is not None
