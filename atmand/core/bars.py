@@ -169,8 +169,10 @@ def gap_into_bars(t, to_ns):  # type: ignore[no-untyped-def]
 
 
 @routine
-def merge_history(t, rows, n):  # type: ignore[no-untyped-def]
-    """Merge a HISTORY record: `rows` are sorted by instrument and time, and reach back to the session's opening.
+def merge_history(t, rows, n, bar_ns):  # type: ignore[no-untyped-def]
+    """Merge a HISTORY record of bars `bar_ns` long into every series that they add up to.
+
+    `rows` are sorted by instrument and time; candles of the running day reach back to its opening.
 
     A whole bar from history replaces a partial one and fills a missing one; a bar that ticks made whole stays.
     """
@@ -184,7 +186,8 @@ def merge_history(t, rows, n):  # type: ignore[no-untyped-def]
             _merge_volume(t, instrument_index, rows, first, last)
             index = t.instruments[instrument_index].first_series
             while index >= 0:
-                _merge_series(t, index, rows, first, last)
+                if bar_ns > 0 and t.series[index].period_ns % bar_ns == 0:
+                    _merge_series(t, index, rows, first, last)
                 index = t.series[index].next
         first = last
 

@@ -40,12 +40,19 @@ class Engine:
     """One arena and the fold over it.
 
     `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose generated
-    source has the given sha256.
+    source has the given sha256, `books` the books document of a sha256: what a session begins with.
     """
 
-    def __init__(self, decoders: Mapping[int, Decoder], programs: Callable[[bytes], Program]) -> None:
+    def __init__(
+        self,
+        decoders: Mapping[int, Decoder],
+        programs: Callable[[bytes], Program],
+        books: Callable[[bytes], dict[str, Any]] | None = None,
+    ) -> None:
         self._decoders = decoders
         self._programs = programs
+        self._carried_books = books
+        self._opening = False
         self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
         self._tick_rows: Any = self._ticks.view(np.recarray) if not JIT else self._ticks
         self._tick_bytes = self._ticks.view(np.uint8)
@@ -103,6 +110,7 @@ class Engine:
             return self._apply_compiled(record)
         if record.kind == Kind.SESSION:
             self._session = record
+            self._opening = True
         elif record.kind == Kind.INSTRUMENTS:
             self._instruments = record
         elif record.kind == Kind.PROGRAM:
@@ -150,7 +158,11 @@ class Engine:
         return self._body
 
     def _install(self, record: Record) -> None:
-        """Lay a new arena out for a program, and carry over what goes on."""
+        """Lay a new arena out for a program.
+
+        A session opens on books alone, so that a replay can begin there; its bars come as HISTORY. A program swapped
+        inside a session keeps market state and books.
+        """
         if self._session is None or self._instruments is None:
             raise EngineError("PROGRAM", "came before SESSION and INSTRUMENTS", "open a session first")
         head, pairs = head_and_rows(record)
@@ -158,14 +170,15 @@ class Engine:
         session, windows = head_and_rows(self._session)
         _, instruments = head_and_rows(self._instruments)
         opened_ns = self._session.time_ns
-        before = self._layout
         after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns)
-        if before is not None:
-            books = books_document(before)
-            carry_over(before, after, pairs["copy_from"])
+        if self._layout is not None and not self._opening:
+            books = books_document(self._layout)
+            carry_over(self._layout, after, pairs["copy_from"])
             load_books(after, books)
-            if int(before.arena[: ARENA.itemsize].view(ARENA)["date"][0]) != int(session["date"][0]):
-                open_next_day(after)
+        elif self._carried_books is not None and head["books"].any():
+            load_books(after, self._carried_books(head["books"][0].tobytes()))
+            open_next_day(after)
+        self._opening = False
         self._layout, self._program = after, program
         self._header = after.arena[: ARENA.itemsize].view(ARENA)
         self._header["decisions"] = self._decisions

@@ -45,6 +45,10 @@ class BookPlan:
     """Parameter values in the order of the structure's `params`."""
     sha256: str
     """Of the strategy file."""
+    warm_bars: int = 1
+    """Bars before the strategy may decide, with these values."""
+    history_bars: int = 1
+    """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
 
 
 @dataclass(frozen=True)

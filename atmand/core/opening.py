@@ -131,13 +131,21 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
 
 
 def program_draft(
-    source: bytes, manifest: Manifest, pairs: Sequence[tuple[int, int]], copies: Sequence[int] | None = None
+    source: bytes,
+    manifest: Manifest,
+    pairs: Sequence[tuple[int, int]],
+    copies: Sequence[int] | None = None,
+    *,
+    books: bytes = bytes(32),
 ) -> Draft:
-    """Write the PROGRAM record's body; `pairs` are (book, instrument), `copies` the pair before each, or -1."""
+    """Write the PROGRAM record's body; `pairs` are (book, instrument), `copies` the pair before each, or -1.
+
+    `books` is the sha256 of the books document that a new session begins with.
+    """
     head = np.zeros(1, PROGRAM_HEAD)
     head["source"] = np.frombuffer(hashlib.sha256(source).digest(), np.uint8)
     head["manifest"] = np.frombuffer(hashlib.sha256(manifest.to_json()).digest(), np.uint8)
-    head["accounts"], head["books"] = len(manifest.accounts), len(manifest.books)
+    head["books"] = np.frombuffer(books, np.uint8)
     rows = np.zeros(len(pairs), PROGRAM_ROW)
     for index, (book, instrument) in enumerate(pairs):
         rows[index] = (book, instrument, -1 if copies is None else copies[index])

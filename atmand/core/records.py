@@ -204,8 +204,7 @@ PROGRAM_HEAD: Final = np.dtype(
     [
         ("source", "u1", (32,)),  # sha256 of the generated module, a sidecar
         ("manifest", "u1", (32,)),  # sha256 of its manifest, a sidecar
-        ("accounts", "i8"),
-        ("books", "i8"),
+        ("books", "u1", (32,)),  # sha256 of the books carried into the session, a sidecar; zeros = none
     ]
 )
 PROGRAM_ROW: Final = np.dtype(  # one (book, instrument) pair

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
-from atmand.core.layout import ARENA, BAR, TABLES, allocate
+from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
 from atmand.market.costs import cost_rows
@@ -23,8 +23,10 @@ __all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
 
 _HASH: Final = 0x9E3779B1
 _DAY_NS: Final = 86_400_000_000_000
-_MINUTE_NS: Final = 60_000_000_000
 _MAX_OUTPUTS: Final = 65_536
+_CARRIED: Final = (
+    "last_price", "exchange_ns", "tick_ns", "volume", "volume_known", "quoted", "gap_ns", "bid", "ask",
+)  # fmt: skip
 
 
 class LayoutError(AtmandError):
@@ -219,24 +221,20 @@ def _fill_pairs(
 
 
 def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
-    """Bring bars, quotes and strategy state from the arena before into the new one, by durable key.
+    """Bring bars, quotes and strategy state from the arena before into the new one, by durable key, inside a session.
 
     `copies` is the PROGRAM rows' `copy_from`: the pair before whose indicator state goes on, or -1 to fold it again
     from the ring.
     """
     names = {key: index for index, key in enumerate(before.keys)}
-    same_day = _header(before)["date"] == _header(after)["date"]
     old_rows, new_rows = table(before.arena, "instruments"), table(after.arena, "instruments")
     for index, key in enumerate(after.keys):
         old = names.get(key)
         if old is None:
             continue
-        fields = ["last_price", "exchange_ns", "tick_ns"]
-        if same_day:
-            fields += ["volume", "volume_known", "quoted", "gap_ns", "bid", "ask"]
-        for name in fields:
+        for name in _CARRIED:
             new_rows[name][index] = old_rows[name][old]
-    _carry_series(before, after, names, same_day=bool(same_day))
+    _carry_series(before, after, names)
     pairs_before, pairs_after = table(before.arena, "pairs"), table(after.arena, "pairs")
     for index, source in enumerate(copies):
         if source >= 0:
@@ -247,7 +245,7 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
             pairs_after["ready"][index] = pairs_before["ready"][source]
 
 
-def _carry_series(before: Layout, after: Layout, names: dict[str, int], *, same_day: bool) -> None:
+def _carry_series(before: Layout, after: Layout, names: dict[str, int]) -> None:
     old_rows, new_rows = table(before.arena, "series"), table(after.arena, "series")
     old_ring, new_ring = table(before.arena, "ring"), table(after.arena, "ring")
     places = {(int(row["instrument"]), int(row["period_ns"])): row for row in old_rows}
@@ -255,23 +253,11 @@ def _carry_series(before: Layout, after: Layout, names: dict[str, int], *, same_
         old = places.get((names.get(after.keys[int(row["instrument"])], -1), int(row["period_ns"])))
         if old is None:
             continue
-        bars = _ring_bars(old_ring, old)[-int(row["ring_size"]) :]
+        count, size = int(old["count"]), int(old["ring_size"])
+        kept = np.arange(max(0, count - min(size, int(row["ring_size"]))), count) % size
+        bars = old_ring[int(old["ring_at"]) + kept]
         at = int(row["ring_at"])
         new_ring[at : at + len(bars)] = bars
         row["count"] = len(bars)
         row["closed_ns"] = old["closed_ns"]
-        if same_day:
-            row["building"], row["pending"] = old["building"], old["pending"]
-
-
-def _ring_bars(ring: NDArray[Any], series: Any) -> NDArray[Any]:
-    """Return a series' bars from its ring, oldest first."""
-    count, size, at = int(series["count"]), int(series["ring_size"]), int(series["ring_at"])
-    places = at + np.arange(max(0, count - size), count) % size
-    bars: NDArray[Any] = ring[places]
-    assert bars.dtype == BAR
-    return bars
-
-
-def _header(layout: Layout) -> Any:
-    return layout.arena[: ARENA.itemsize].view(ARENA)[0]
+        row["building"], row["pending"] = old["building"], old["pending"]

@@ -187,8 +187,7 @@ def _traded_since(instrument, tick):  # type: ignore[no-untyped-def]
 @routine
 def on_history(t, body, n):  # type: ignore[no-untyped-def]
     """Merge a HISTORY record's candles into the series of their instruments."""
-    rows = rows_at(body, _HISTORY_HEAD_BYTES, n, HISTORY_ROW)
-    merge_history(t, rows, n)
+    merge_history(t, rows_at(body, _HISTORY_HEAD_BYTES, n, HISTORY_ROW), n, rows_at(body, 0, 1, HISTORY_HEAD)[0].bar_ns)
 
 
 @routine

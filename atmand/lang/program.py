@@ -15,7 +15,7 @@ from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
 from atmand.lang.strategy import StrategyFile
-from atmand.lang.structure import Structure, compile_structure
+from atmand.lang.structure import Structure, compile_structure, warm_up_bars
 
 __all__ = ["Deployment", "GeneratedProgram", "generate", "parameter_values"]
 
@@ -245,6 +245,7 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
     strategy = deployment.file.strategy
     values = parameter_values(deployment)
     session = strategy.session
+    warm, fetch = warm_up_bars(structure, values)
     return BookPlan(
         strategy=strategy.name,
         account=deployment.account,
@@ -255,6 +256,8 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         square_off_ns=_ns_of(session.square_off),
         values=tuple(values[name] for name in structure.plan.params),
         sha256=deployment.file.sha256,
+        warm_bars=warm,
+        history_bars=fetch,
     )
 
 

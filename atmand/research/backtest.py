@@ -5,12 +5,14 @@ A session's records are the same as the daemon's; only the frames are drawn insi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from atmand.core.bar_path import PATH_LAST_NS
@@ -26,6 +28,7 @@ from atmand.core.opening import (
     session_draft,
 )
 from atmand.core.records import AUDIT, Kind, Record, SessionFlag
+from atmand.core.rings import ring_drafts
 from atmand.core.ticks import TICK
 from atmand.errors import AtmandError
 from atmand.history.bars import Bars, aligned
@@ -104,7 +107,8 @@ class _Run:
         self.times, self._grid, self._present = aligned(plan.bars)
         self._instruments = instruments_of(plan.bars.symbols)
         self._pairs = pairs_of(plan.deployments, self._instruments)
-        self._engine = Engine({}, lambda _: program)
+        self._carried: dict[bytes, dict[str, Any]] = {}
+        self._engine = Engine({}, lambda _: program, self._carried.__getitem__)
         self._ticks = np.zeros(max(1, len(self._instruments)), TICK).view(np.uint8)
         self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
         self._sequence = 0
@@ -152,17 +156,30 @@ class _Run:
             **self._plan.terms,
         )
         opened_ns = min(window.open_ns for window in hours)
-        copies = list(range(len(self._pairs))) if self._engine.ready else None
+        bars: list[Draft] = []
+        carried = bytes(32)
+        if self._engine.ready:
+            bars = ring_drafts(self._engine.layout, self._engine.layout.keys)
+            carried = self._carry()
         drafts = (
             session_draft(terms),
             instruments_draft([(instrument, 0) for instrument in self._instruments]),
-            program_draft(self._program.source, self._program.manifest, self._pairs, copies),
+            program_draft(self._program.source, self._program.manifest, self._pairs, books=carried),
             limits_draft(self._plan.limits),
+            *bars,
         )
         for offset, draft in enumerate(drafts):
             self._apply(draft, opened_ns + offset - len(drafts))
         if self._fold is None:
             self._fold = TradeFold(self._program.manifest, self._engine.layout.keys)
+
+    def _carry(self) -> bytes:
+        """Keep the books for the next session's PROGRAM record under their hash."""
+        document = self._engine.books()
+        sha = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
+        self._carried.clear()
+        self._carried[sha] = document
+        return sha
 
     def _apply(self, draft: Draft, time_ns: int) -> None:
         self._sequence += 1
