@@ -169,10 +169,11 @@ def gap_into_bars(t, to_ns):  # type: ignore[no-untyped-def]
 
 
 @routine
-def merge_history(t, rows, n, bar_ns):  # type: ignore[no-untyped-def]
+def merge_history(t, rows, n, bar_ns, to_ns):  # type: ignore[no-untyped-def]
     """Merge a HISTORY record of bars `bar_ns` long into every series that they add up to.
 
-    `rows` are sorted by instrument and time; candles of the running day reach back to its opening.
+    `rows` are sorted by instrument and time; candles of the running day reach back to its opening. A bar that ends
+    after `to_ns`, the time up to which was asked, is not whole: it only helps a bar that is still being built.
 
     A whole bar from history replaces a partial one and fills a missing one; a bar that ticks made whole stays.
     """
@@ -187,7 +188,7 @@ def merge_history(t, rows, n, bar_ns):  # type: ignore[no-untyped-def]
             index = t.instruments[instrument_index].first_series
             while index >= 0:
                 if bar_ns > 0 and t.series[index].period_ns % bar_ns == 0:
-                    _merge_series(t, index, rows, first, last)
+                    _merge_series(t, index, rows, first, last, to_ns)
                 index = t.series[index].next
         first = last
 
@@ -209,7 +210,7 @@ def _merge_volume(t, instrument_index, rows, first, last):  # type: ignore[no-un
 
 
 @routine
-def _merge_series(t, index, rows, first, last):  # type: ignore[no-untyped-def]
+def _merge_series(t, index, rows, first, last, to_ns):  # type: ignore[no-untyped-def]
     """Aggregate one instrument's candles to the series' period and place each bar."""
     h = t.header[0]
     series = t.series[index]
@@ -221,7 +222,7 @@ def _merge_series(t, index, rows, first, last):  # type: ignore[no-untyped-def]
         start_ns = _bucket_ns(h, series.period_ns, row.start_ns)
         if start_ns != scratch.start_ns:
             if scratch.start_ns != 0:
-                _place(t, index, scratch)
+                _place(t, index, scratch, to_ns)
             _begin(scratch, start_ns, row.open, row.volume, _HISTORY, day_volume)
             scratch.high = row.high
             scratch.low = row.low
@@ -235,7 +236,7 @@ def _merge_series(t, index, rows, first, last):  # type: ignore[no-untyped-def]
         if row.start_ns >= h.session_open_ns:
             day_volume += row.volume
     if scratch.start_ns != 0:
-        _place(t, index, scratch)
+        _place(t, index, scratch, to_ns)
     scratch.start_ns = 0
     h.refold = 1
     pair = series.first_pair
@@ -245,7 +246,7 @@ def _merge_series(t, index, rows, first, last):  # type: ignore[no-untyped-def]
 
 
 @routine
-def _place(t, index, bar):  # type: ignore[no-untyped-def]
+def _place(t, index, bar, to_ns):  # type: ignore[no-untyped-def]
     """Put one bar from history where it belongs: being built, waiting out its grace, or closed."""
     h = t.header[0]
     series = t.series[index]
@@ -260,7 +261,7 @@ def _place(t, index, bar):  # type: ignore[no-untyped-def]
             _copy(series.building, bar)
             due_ns = bar_end_ns(h, series.period_ns, bar.start_ns) + h.grace_ns
             h.next_due_ns = min(h.next_due_ns, due_ns)
-    else:
+    elif bar_end_ns(h, series.period_ns, bar.start_ns) <= to_ns:
         _insert(t, series, bar)
         series.closed_ns = max(series.closed_ns, bar_end_ns(h, series.period_ns, bar.start_ns))
 

@@ -16,7 +16,7 @@ from atmand.core.state import Layout, table
 from atmand.core.words import OrderState, Purpose
 from atmand.errors import DamagedError
 
-__all__ = ["SCHEMA", "books_document", "load_books", "open_next_day"]
+__all__ = ["SCHEMA", "apply_fills", "books_document", "load_books", "open_next_day"]
 
 SCHEMA: Final = 1
 
@@ -168,3 +168,44 @@ def _load_orders(
                 last = int(orders["next"][last])
             orders["next"][last] = slot
         slot += 1
+
+
+def apply_fills(layout: Layout, rows: NDArray[Any]) -> None:
+    """Book recorded fills on positions and cash, where the code that decided them is gone.
+
+    Working orders do not survive the change of code: their rows are freed, and what is open keeps its stops.
+    """
+    pairs, books, accounts = (table(layout.arena, name) for name in ("pairs", "books", "accounts"))
+    places = {pair: index for index, pair in enumerate(layout.pairs)}
+    header = layout.arena[: ARENA.itemsize].view(ARENA)
+    for fill in rows:
+        place = places.get((int(fill["book"]), int(fill["instrument"])))
+        if place is None:
+            raise DamagedError("recorded fill", f"instrument {int(fill['instrument'])} has no row", "keep the strategy")
+        pair, book = pairs[place], books[int(fill["book"])]
+        side, quantity, value, costs = (int(fill[name]) for name in ("side", "quantity", "value", "costs"))
+        if pair["quantity"] == 0:
+            pair["side"], pair["trade"], pair["entry_ns"] = side, int(fill["trade"]), int(fill["time_ns"])
+            for name in ("entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise"):
+                pair[name] = 0
+            book["positions"] += 1
+        if side == pair["side"]:
+            pair["entry_quantity"] += quantity
+            pair["entry_value"] += value
+            pair["value_paise"] += side * value
+        else:
+            share = int(pair["value_paise"]) * quantity // abs(int(pair["quantity"]))
+            pair["value_paise"] -= share
+            pair["exit_quantity"] += quantity
+            pair["exit_value"] += value
+            book["realised_paise"] += -side * value - share
+        pair["quantity"] += side * quantity
+        pair["costs_paise"] += costs
+        book["costs_paise"] += costs
+        book["cash_paise"] -= side * value + costs
+        accounts[int(book["account"])]["cash_paise"] -= side * value + costs
+        if pair["quantity"] == 0:
+            pair["side"] = pair["stop_price"] = pair["target_price"] = 0
+            book["positions"] -= 1
+        header["next_trade"] = max(int(header["next_trade"][0]), int(fill["trade"]))
+        header["next_order"] = max(int(header["next_order"][0]), int(fill["order"]))

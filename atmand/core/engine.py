@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.books import books_document, load_books, open_next_day
-from atmand.core.jit import JIT
+from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Program
 from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
@@ -39,8 +39,8 @@ class EngineError(AtmandError):
 class Engine:
     """One arena and the fold over it.
 
-    `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose generated
-    source has the given sha256, `books` the books document of a sha256: what a session begins with.
+    `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose manifest has
+    the given sha256, `books` the books document of a sha256: what a session begins with.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Engine:
         self._carried_books = books
         self._opening = False
         self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
-        self._tick_rows: Any = self._ticks.view(np.recarray) if not JIT else self._ticks
+        self._tick_rows = kernel_rows(self._ticks)
         self._tick_bytes = self._ticks.view(np.uint8)
         self._body = np.zeros(4096, np.uint8)
         self._session: Record | None = None
@@ -166,7 +166,7 @@ class Engine:
         if self._session is None or self._instruments is None:
             raise EngineError("PROGRAM", "came before SESSION and INSTRUMENTS", "open a session first")
         head, pairs = head_and_rows(record)
-        program = self._programs(head["source"][0].tobytes())
+        program = self._programs(head["manifest"][0].tobytes())
         session, windows = head_and_rows(self._session)
         _, instruments = head_and_rows(self._instruments)
         opened_ns = self._session.time_ns
@@ -176,8 +176,10 @@ class Engine:
             carry_over(self._layout, after, pairs["copy_from"])
             load_books(after, books)
         elif self._carried_books is not None and head["books"].any():
-            load_books(after, self._carried_books(head["books"][0].tobytes()))
-            open_next_day(after)
+            carried = self._carried_books(head["books"][0].tobytes())
+            load_books(after, carried)
+            if carried["date"] != int(session["date"][0]):
+                open_next_day(after)
         self._opening = False
         self._layout, self._program = after, program
         self._header = after.arena[: ARENA.itemsize].view(ARENA)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numba.core import config
 
-__all__ = ["JIT", "entry", "kernel", "noref", "routine", "rows_at"]
+__all__ = ["JIT", "entry", "kernel", "kernel_rows", "noref", "routine", "rows_at"]
 
 JIT: Final = not config.DISABLE_JIT
 
@@ -24,6 +24,12 @@ routine = njit(cache=True, error_model="numpy")
 
 entry = njit("int64(uint8[::1], int64, uint8[::1], int64, int64, int64)", cache=True, error_model="numpy")
 """The fold of a generated program: compiled when its module is imported, never on the loop."""
+
+
+def kernel_rows(rows: Any) -> Any:
+    """Return rows of Python's in the form that a kernel takes: interpreted, their fields must read as attributes."""
+    return rows if JIT else rows.view(np.recarray)
+
 
 if TYPE_CHECKING:
 

@@ -58,6 +58,8 @@ class Manifest:
     structures: tuple[StructurePlan, ...]
     books: tuple[BookPlan, ...]
     accounts: tuple[str, ...]
+    source: str
+    """sha256 of the generated module."""
 
     def to_json(self) -> bytes:
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
@@ -69,6 +71,7 @@ class Manifest:
             structures=tuple(StructurePlan(**{**row, "params": tuple(row["params"])}) for row in document["structures"]),
             books=tuple(BookPlan(**{**row, "values": tuple(row["values"])}) for row in document["books"]),
             accounts=tuple(document["accounts"]),
+            source=document["source"],
         )
 
 

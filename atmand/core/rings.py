@@ -47,10 +47,11 @@ def ring_drafts(layout: Layout, keys: Sequence[str]) -> list[Draft]:
     return [history_draft(np.concatenate(periods[period]), period) for period in sorted(periods)]
 
 
-def history_draft(rows: NDArray[Any], bar_ns: int) -> Draft:
-    """Write a HISTORY record of candles that are sorted by instrument and time."""
+def history_draft(rows: NDArray[Any], bar_ns: int, to_ns: int | None = None) -> Draft:
+    """Write a HISTORY record of candles that are sorted by instrument and time, asked for up to `to_ns`."""
     head = np.zeros(1, HISTORY_HEAD)
     head["bar_ns"] = bar_ns
     if len(rows):
-        head["from_ns"], head["to_ns"] = rows["start_ns"].min(), rows["start_ns"].max() + bar_ns
+        head["from_ns"] = rows["start_ns"].min()
+        head["to_ns"] = rows["start_ns"].max() + bar_ns if to_ns is None else to_ns
     return Draft(Kind.HISTORY, body_of(Kind.HISTORY, head, rows), len(rows))

@@ -187,7 +187,8 @@ def _traded_since(instrument, tick):  # type: ignore[no-untyped-def]
 @routine
 def on_history(t, body, n):  # type: ignore[no-untyped-def]
     """Merge a HISTORY record's candles into the series of their instruments."""
-    merge_history(t, rows_at(body, _HISTORY_HEAD_BYTES, n, HISTORY_ROW), n, rows_at(body, 0, 1, HISTORY_HEAD)[0].bar_ns)
+    head = rows_at(body, 0, 1, HISTORY_HEAD)[0]
+    merge_history(t, rows_at(body, _HISTORY_HEAD_BYTES, n, HISTORY_ROW), n, head.bar_ns, head.to_ns)
 
 
 @routine

@@ -13,7 +13,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
-from atmand.core.jit import kernel, view
+from atmand.core.jit import kernel, kernel_rows
 from atmand.core.ticks import DEPTH, MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.feed.kite_protocol import price_scale
 
@@ -218,7 +218,7 @@ def _levels(levels: NDArray[np.void], scale: int) -> list[dict[str, Any]]:
 def decode_lines(frames: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """Yield `{"frame": n, "ticks": [...], "skipped": n}` for each frame, numbered from 0."""
     rows = np.zeros(MAX_TICKS, TICK)
-    ticks = view(rows, TICK)
+    ticks = kernel_rows(rows)
     for number, frame in enumerate(frames):
         result = int(decode(frame, ticks))
         decoded = [tick_to_json(row) for row in rows[: decoded_ticks(result)]]

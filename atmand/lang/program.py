@@ -6,6 +6,7 @@ module serves live trading, replay and the batch driver.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import time
@@ -169,11 +170,17 @@ def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
 
 @dataclass(frozen=True)
 class Deployment:
-    """A strategy as the configuration runs it: file, account, capital, and values that override the defaults."""
+    """A strategy as the configuration runs it: file, account, values that override the defaults, and its own name."""
 
     file: StrategyFile
     account: str = "paper"
     values: Mapping[str, float] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def book(self) -> str:
+        """The strategy's name in books and reports: the configuration's, or the file's own."""
+        return self.name or self.file.strategy.name
 
 
 @dataclass(frozen=True)
@@ -196,12 +203,14 @@ def generate(deployments: Sequence[Deployment]) -> GeneratedProgram:
     for name in names:
         if names.count(name) > 1:
             raise AtmandError(f"strategy {name}", "runs twice for one account", "give one of them another name")
+    source = module_text(list(structures.values()))
     manifest = Manifest(
         structures=tuple(structure.plan for structure in structures.values()),
         books=tuple(books),
         accounts=tuple(dict.fromkeys(book.account for book in books)),
+        source=hashlib.sha256(source.encode()).hexdigest(),
     )
-    return GeneratedProgram(module_text(list(structures.values())), manifest)
+    return GeneratedProgram(source, manifest)
 
 
 def module_text(structures: Sequence[Structure]) -> str:
@@ -229,7 +238,7 @@ def parameter_values(deployment: Deployment) -> dict[str, float]:
     strategy = deployment.file.strategy
     values = {name: parameter.default for name, parameter in strategy.params.items()}
     for name, value in deployment.values.items():
-        where = f"strategy {strategy.name}, parameter {name}"
+        where = f"strategy {deployment.book}, parameter {name}"
         if name not in values:
             raise AtmandError(where, "unknown", f"known are {', '.join(values) or 'none'}")
         low, high = strategy.params[name].range
@@ -247,7 +256,7 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
     session = strategy.session
     warm, fetch = warm_up_bars(structure, values)
     return BookPlan(
-        strategy=strategy.name,
+        strategy=deployment.book,
         account=deployment.account,
         structure=index,
         delivery=strategy.product == "CNC",

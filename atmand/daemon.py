@@ -1,0 +1,482 @@
+"""The daemon: builds the rooms, runs them in one TaskGroup, listens to signals, and drains.
+
+Life is a sentence: start, trade until told to stop, drain. Market time comes from the machine's clock with a real
+exchange, and as grants with the embedded one; both drive the same `Trading`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import signal
+import sys
+import time
+
+from contextlib import AsyncExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
+from atmand import logs
+from atmand.clocks import GrantedClock, MarketClock, WallClock, monotonic_ns
+from atmand.core.manifest import Program
+from atmand.core.records import Command, FeedState, GapReason
+from atmand.embedded import EmbeddedExchange, Grant
+from atmand.errors import AtmandError, ExitCode, UnreachableError
+from atmand.feed.kite import KiteFeed
+from atmand.feed.kite_protocol import KiteFeedSettings, TokenSource, token_from_file
+from atmand.feed.kite_rest import KiteRest
+from atmand.feed.protocol import FeedNotice, Frame, FrameKind
+from atmand.journal.retention import prune
+from atmand.lang.build import build, program_directory, write_module
+from atmand.lang.program import Deployment, generate, parameter_values
+from atmand.market.sessions import is_open
+from atmand.opening import (
+    Universe,
+    deployments_of,
+    history_days,
+    session_day,
+    session_windows,
+    universe_of,
+)
+from atmand.settings import Settings, changes
+from atmand.start import held_signals
+from atmand.trading import Trading
+
+__all__ = ["run"]
+
+log = structlog.get_logger()
+
+_DRAIN_S: Final = 5.0
+_HOUSEKEEPING_S: Final = 1.0
+_SNAPSHOT_S: Final = 300.0
+_SETTLE_S: Final = 0.05
+_DELIVERY_S: Final = 30.0
+_HISTORY_AT_ONCE: Final = 4
+_OPEN_EARLY_NS: Final = 15 * 60 * 10**9
+
+
+def run(settings: Settings, run_for_ns: int | None = None) -> int:
+    """Run until told to stop and return the exit code; `run_for_ns` is machine time."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_Daemon(settings, run_for_ns).main())
+    logs.flush()
+    return code
+
+
+class _Stop(Exception):
+    """Ends the TaskGroup: the daemon was told to stop, or the market is over."""
+
+
+class _Daemon:
+    """One run of the daemon."""
+
+    def __init__(self, settings: Settings, run_for_ns: int | None) -> None:
+        self._settings = settings
+        self._run_for_ns = run_for_ns
+        self._simulated = settings.feed.kind == "simulator"
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Event()
+        self._stops = 0
+        self._clock: MarketClock = WallClock()
+        self._frames: list[Frame] = []
+        self._lost: dict[int, int] = {}
+        self._refill_due = asyncio.Event()
+        self._subscribed: set[int] = set()
+        self._all_subscribed = asyncio.Event()
+        self._exchange: EmbeddedExchange | None = None
+        self._seed = settings.simulator.seed
+        self._bar_path = False
+        self._warm: asyncio.Task[None] | None = None
+
+    async def main(self) -> int:
+        """Start, trade, drain. Errors of the start leave with their own exit code."""
+        started = time.monotonic()
+        self._listen()
+        async with AsyncExitStack() as stack:
+            self._trading = await self._open_state(stack)
+            await self._start(stack)
+            log.info(
+                "ready",
+                seconds=round(time.monotonic() - started, 2),
+                market="simulated" if self._simulated else "kite",
+                pid=os.getpid(),
+                state=str(self._settings.instance.state),
+                day=str(self._trading.day),
+                warming=len(self._trading.warming()),
+            )
+            gc.collect()
+            gc.freeze()
+            try:
+                await self._trade()
+            finally:
+                await self._drain()
+        return int(ExitCode.DONE)
+
+    # Start.
+
+    def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reloading.set)
+        for number in held_signals():
+            if number is signal.SIGHUP:
+                self._reloading.set()
+            else:
+                self._told_to_stop(number)
+
+    def _told_to_stop(self, number: int) -> None:
+        self._stops += 1
+        if self._stops > 1:
+            log.warning("stop_forced", signal=signal.Signals(number).name)
+            logs.flush(0.5)
+            os._exit(int(ExitCode.INTERRUPTED))
+        log.info("stop_asked", signal=signal.Signals(number).name)
+        self._stopping.set()
+
+    async def _open_state(self, stack: AsyncExitStack) -> Trading:
+        """Lock the state directory, open the journal and recover, before anything else is started."""
+        state = self._settings.instance.state
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AtmandError(str(state), error.strerror or "cannot be made", "name another with --state DIR") from None
+        self._tell_beginning()
+        trading = Trading(self._settings)
+        stack.callback(trading.writer.close)
+        if trading.writer.opened.cut_bytes:
+            log.warning("journal_tail_was_cut", bytes=trading.writer.opened.cut_bytes)
+        recovered = trading.recover()
+        if recovered is not None:
+            log.info(
+                "recovered",
+                day=recovered.session.day,
+                records=recovered.records,
+                decided_again=recovered.decided_again,
+                sequence=trading.writer.opened.last_sequence,
+            )
+        return trading
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Bring up the market's side, compile, open the session, warm up, connect."""
+        deployments = deployments_of(self._settings)
+        compiling = asyncio.create_task(_compiled(deployments))
+        try:
+            feed_settings, token = await self._market_side(stack)
+            self._rest = await stack.enter_async_context(KiteRest(feed_settings, token, self._clock))
+            universe = universe_of(deployments, await self._rest.instruments(), lenient=self._bar_path)
+            program = await compiling
+        finally:
+            compiling.cancel()
+        self._deployments, self._universe, self._program = deployments, universe, program
+        now_ns = self._clock.now_ns()
+        if now_ns < self._trading.last_ns:
+            raise AtmandError(
+                str(self._settings.instance.state),
+                "its journal is ahead of this market's time",
+                "give this market a state of its own with --state DIR",
+            )
+        day = session_day(now_ns, simulated=self._simulated)
+        if self._trading.continues(day, program, self._seed):
+            self._trading.resume(day, universe, now_ns)
+        else:
+            self._open(day, now_ns)
+        self._feed = KiteFeed(
+            feed_settings, token, universe.tokens, self._clock, self._on_frame, self._on_notice, self._is_open
+        )
+        await self._refill()
+
+    async def _market_side(self, stack: AsyncExitStack) -> tuple[KiteFeedSettings, TokenSource]:
+        """Return how to reach the market: the configured broker, or an exchange of our own started now."""
+        settings = self._settings
+        if not self._simulated:
+            assert settings.feed.kite is not None
+            return settings.feed.kite, token_from_file(settings.feed.kite.access_token_file)
+        simulator = settings.simulator
+        start_ns = max(simulator.start_ns, _next_second(self._trading.last_ns))
+        access, control = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        self._exchange = await stack.enter_async_context(
+            EmbeddedExchange(
+                {
+                    "seed": simulator.seed,
+                    "start": start_ns / 1e9,
+                    "speed": simulator.speed,
+                    "bars": None if simulator.bars is None else str(simulator.bars),
+                    "historical_per_second": simulator.historical_per_second,
+                    "access_token": access,
+                    "control_token": control,
+                }
+            )
+        )
+        self._bar_path = self._exchange.bar_path
+        self._clock = GrantedClock(self._exchange.clock_start_ns)
+        port = self._exchange.port
+        return KiteFeedSettings(
+            api_key=SecretStr("sim_api_key"),
+            access_token_file=Path(os.devnull),
+            ws_url=f"ws://127.0.0.1:{port}",
+            rest_url=f"http://127.0.0.1:{port}",
+            historical_per_s=simulator.historical_per_second,
+            backoff_start_s=0.1,
+            backoff_cap_s=1.0,
+        ), lambda: access
+
+    def _open(self, day: date, now_ns: int) -> None:
+        self._trading.open_session(
+            day,
+            self._universe,
+            self._program,
+            now_ns,
+            simulated=self._simulated,
+            bar_path=self._bar_path,
+            seed=self._seed,
+        )
+        self._trading.snapshot()
+        self._hours = session_windows(day)
+
+    # Trade.
+
+    async def _trade(self) -> None:
+        with contextlib.suppress(*()):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._feed.run(), name="feed")
+                    group.create_task(self._market_time(), name="market-time")
+                    group.create_task(self._housekeeping(), name="housekeeping")
+                    group.create_task(self._reloader(), name="reloader")
+                    group.create_task(self._until_stopped(), name="until-stopped")
+            except* _Stop:
+                pass
+            except* AtmandError as group_error:
+                raise group_error.exceptions[0] from None
+
+    async def _until_stopped(self) -> None:
+        timeout = None if self._run_for_ns is None else self._run_for_ns / 1e9
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._stopping.wait()
+        raise _Stop
+
+    async def _market_time(self) -> None:
+        """Move market time on: by grants with the embedded exchange, by the machine's clock with a real one."""
+        if self._exchange is None:
+            await self._wall_time()
+            return
+        assert isinstance(self._clock, GrantedClock)
+        await self._all_subscribed.wait()
+        await self._exchange.drive(self._clock, self._apply_grant, self._stopping.set)
+        await asyncio.Event().wait()
+
+    async def _wall_time(self) -> None:
+        """Stamp timers when no frame does it, open the next session, fill gaps."""
+        while True:
+            if self._refill_due.is_set():
+                self._refill_due.clear()
+                await self._refill()
+            now_ns = self._clock.now_ns()
+            self._roll_session(now_ns)
+            self._trading.sequencer.advance(now_ns)
+            due_ns = self._trading.engine.next_due_ns - now_ns
+            await asyncio.sleep(min(1.0, max(0.02, due_ns / 1e9)))
+
+    async def _apply_grant(self, grant: Grant) -> None:
+        """Apply one step: what was written to our sockets must have come before the market goes on."""
+        try:
+            async with asyncio.timeout(_DELIVERY_S):
+                await self._feed.delivered(grant.frames)
+        except TimeoutError:
+            raise UnreachableError("embedded exchange", "promised frames that did not come", "start again") from None
+        self._roll_session(grant.time_ns)
+        frames, self._frames = self._frames, []
+        for frame in frames:
+            self._trading.frame(frame.payload, grant.time_ns, frame.connection)
+        self._trading.sequencer.advance(grant.time_ns)
+        if self._refill_due.is_set():
+            self._refill_due.clear()
+            await self._refill()
+
+    def _roll_session(self, now_ns: int) -> None:
+        """Open the next day's session a quarter of an hour before it begins."""
+        day = session_day(now_ns, simulated=self._simulated)
+        if day == self._trading.day:
+            return
+        hours = session_windows(day)
+        if not hours or now_ns < min(window.open_ns for window in hours) - _OPEN_EARLY_NS - 1:
+            return
+        self._trading.snapshot()
+        self._open(day, now_ns)
+        rotated = self._trading.writer.rotate()
+        rotated.add_done_callback(lambda _: prune(self._trading.journal, self._settings.journal))
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.kind is not FrameKind.BINARY:
+            return
+        if self._exchange is None:
+            self._trading.frame(frame.payload, frame.receive_ns, frame.connection)
+        else:
+            self._frames.append(frame)
+
+    def _on_notice(self, notice: FeedNotice) -> None:
+        now_ns = self._clock.now_ns()
+        self._trading.notice(notice, now_ns)
+        if notice.state == FeedState.LOST:
+            self._subscribed.discard(notice.connection)
+            self._lost.setdefault(notice.connection, now_ns)
+        elif notice.state == FeedState.SUBSCRIBED:
+            self._subscribed.add(notice.connection)
+            if len(self._subscribed) >= len(self._feed.last_data_ns()):
+                self._all_subscribed.set()
+            lost_ns = self._lost.pop(notice.connection, None)
+            if lost_ns is not None:
+                self._trading.gap(lost_ns, now_ns, GapReason.DISCONNECTED)
+                self._refill_due.set()
+
+    def _is_open(self, time_ns: int) -> bool:
+        return is_open(self._hours, time_ns)
+
+    async def _refill(self) -> None:
+        """Fetch candles for every instrument and journal them: warm-up at the start, back-fill after a gap."""
+        now_ns = self._clock.now_ns()
+        from_ns = now_ns - int(history_days(self._program.manifest).total_seconds()) * 10**9
+        gate = asyncio.Semaphore(_HISTORY_AT_ONCE)
+        candles: dict[int, NDArray[Any]] = {}
+
+        async def fetch(token: int) -> None:
+            async with gate:
+                try:
+                    candles[token] = await self._rest.history(token, from_ns, now_ns)
+                except AtmandError as error:
+                    log.warning("history_failed", token_id=token, error=str(error))
+
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for token in self._universe.tokens:
+                group.create_task(fetch(token))
+        self._trading.history(candles, now_ns, self._clock.now_ns())
+        log.info(
+            "history_folded",
+            instruments=len(candles),
+            candles=sum(len(rows) for rows in candles.values()),
+            seconds=round(time.monotonic() - began, 2),
+        )
+        for strategy, instrument, have, need in self._trading.warming():
+            minutes = max(0, need - have)
+            log.info("warming", strategy=strategy, instrument=instrument, bars=have, needed=need, eta_bars=minutes)
+
+    async def _housekeeping(self) -> None:
+        """Watch the disk, keep snapshots, stamp nothing: what needs no market time."""
+        kept_ns = monotonic_ns()
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            self._trading.watch_disk(max(self._clock.now_ns(), self._trading.last_ns))
+            if monotonic_ns() - kept_ns >= _SNAPSHOT_S * 1e9:
+                kept_ns = monotonic_ns()
+                await self._trading.writer.written_to(self._trading.writer.appended)
+                self._trading.snapshot()
+
+    # Reload.
+
+    async def _reloader(self) -> None:
+        """Take SIGHUPs one burst at a time; a refused configuration changes nothing."""
+        while True:
+            await self._reloading.wait()
+            await asyncio.sleep(_SETTLE_S)
+            self._reloading.clear()
+            try:
+                await self._reload()
+            except AtmandError as error:
+                log.error("reload_refused", error=str(error))
+
+    async def _reload(self) -> None:
+        new = self._settings.reload()
+        deployments = deployments_of(new)
+        for change in changes(self._settings, new):
+            log.info("setting_changed", path=change.path, old=change.old, new=change.new, live=change.live)
+        generated = generate(deployments)
+        now_ns = max(self._clock.now_ns(), self._trading.last_ns)
+        program = self._program
+        if generated.manifest.structures != program.manifest.structures or _book_names(generated.manifest) != _book_names(
+            program.manifest
+        ):
+            program = await self._swap(new, deployments)
+            now_ns = max(self._clock.now_ns(), self._trading.last_ns)
+        self._settings, self._deployments, self._program = new, deployments, program
+        self._trading.reload(new)
+        logs.set_level(new.log.level)
+        self._trading.put_limits(now_ns)
+        values = [list(parameter_values(deployment).values()) for deployment in deployments]
+        self._trading.put_params(values, now_ns)
+        log.info("reloaded", strategies=len(deployments))
+
+    async def _swap(self, new: Settings, deployments: list[Deployment]) -> Program:
+        """Compile changed structures in a child and put them in force, if the session has their instruments."""
+        universe = universe_of(deployments, self._universe.dump.decode(), lenient=self._bar_path)
+        if [i.key for i, _ in universe.instruments] != [i.key for i, _ in self._universe.instruments]:
+            raise AtmandError(str(new.path), "another universe", "it takes effect at the next start; values are kept")
+        program = await _compiled(deployments)
+        self._trading.reload(new)
+        self._universe = universe
+        self._trading.swap_program(universe, program, max(self._clock.now_ns(), self._trading.last_ns))
+        return program
+
+    # End.
+
+    async def _drain(self) -> None:
+        """No entries, books kept, journal on disk: within five seconds."""
+        trading = self._trading
+        try:
+            if trading.engine.ready:
+                trading.command(Command.ENTRIES_OFF, max(self._clock.now_ns(), trading.last_ns))
+                async with asyncio.timeout(_DRAIN_S):
+                    await trading.writer.synced(trading.writer.appended)
+                trading.snapshot()
+        except (AtmandError, TimeoutError) as error:
+            log.error("drain_incomplete", error=str(error))
+        header = trading.engine.header
+        log.info("stopped", sequence=trading.writer.appended, bars=int(header["bars"]), fills=int(header["fills"]))
+
+    def _tell_beginning(self) -> None:
+        market = "an embedded exchange, no key needed" if self._simulated else "Kite Connect"
+        log.info("starting", money="paper", market=market, configuration=str(self._settings.path))
+
+
+def _book_names(manifest: Any) -> list[tuple[str, str, int]]:
+    return [(plan.strategy, plan.account, plan.structure) for plan in manifest.books]
+
+
+def _next_second(time_ns: int) -> int:
+    return -(-(time_ns + 1) // 10**9) * 10**9
+
+
+async def _compiled(deployments: list[Deployment]) -> Program:
+    """Generate the program, let a child compile it into the cache, and load it in a thread."""
+    generated = generate(deployments)
+    path = write_module(generated.source, program_directory())
+    began = time.monotonic()
+    log.info("compiling", structures=len(generated.manifest.structures), books=len(generated.manifest.books))
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "atmand.compile", str(path), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        code = await child.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        raise
+    if code != 0:
+        raise AtmandError("compiler", f"ended with {code}", "its message stands above; remove the cache and try again")
+    program = await asyncio.to_thread(build, generated)
+    log.info("compiled", seconds=round(time.monotonic() - began, 2))
+    return program
+
+

@@ -1,0 +1,134 @@
+"""The embedded exchange: a simulator in a child process, and the grants of market time that it hands out.
+
+The daemon starts it where no broker is configured. Market time is granted, not extrapolated: the simulator goes on
+when the daemon has applied what it sent, so a slow machine slows the market and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import structlog
+
+from atmand.clocks import GrantedClock
+from atmand.errors import AtmandError, UnreachableError
+
+__all__ = ["EmbeddedExchange", "Grant"]
+
+log = structlog.get_logger()
+
+_START_S: Final = 60.0
+_STOP_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A step of market time: the frames that have been written to each local port, this step's included."""
+
+    time_ns: int
+    frames: Mapping[int, int]
+
+
+class EmbeddedExchange:
+    """A simulator child and its control socket. `async with` starts and ends it."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+        self._process: asyncio.subprocess.Process | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._control: aiohttp.ClientWebSocketResponse | None = None
+        self.anchor: dict[str, Any] = {}
+        self.port = 0
+
+    @property
+    def clock_start_ns(self) -> int:
+        return int(self.anchor["market_time_ns"])
+
+    @property
+    def bar_path(self) -> bool:
+        """Whether its ticks are drawn out of bars."""
+        return bool(self.anchor["bar_path"])
+
+    async def __aenter__(self) -> EmbeddedExchange:
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._control is not None:
+            await self._control.close()
+        if self._session is not None:
+            await self._session.close()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "atmand.sim", "--json-settings-on-stdin", "--parent-control",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(self._settings).encode() + b"\n")
+        await self._process.stdin.drain()
+        try:
+            async with asyncio.timeout(_START_S):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if not line:
+            raise UnreachableError("embedded exchange", "did not start", "its own message stands above; run `atmand sim`")
+        self.port = int(json.loads(line)["port"])
+        self._session = aiohttp.ClientSession()
+        self._control = await self._session.ws_connect(
+            f"http://127.0.0.1:{self.port}/control",
+            headers={"Authorization": f"Bearer {self._settings['control_token']}"},
+            heartbeat=30.0,
+        )
+        self.anchor = await self._control.receive_json(timeout=_START_S)
+
+    async def drive(
+        self, clock: GrantedClock, apply: Callable[[Grant], Awaitable[None]], ended: Callable[[], None]
+    ) -> None:
+        """Take grants, apply each, and say so, until the market or the exchange ends."""
+        control = self._control
+        assert control is not None
+        await control.send_str('{"type":"granted"}')
+        async for message in control:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            told = json.loads(message.data)
+            if told["type"] == "grant":
+                grant = Grant(int(told["t"]), {int(port): int(count) for port, count in told["frames"].items()})
+                clock.grant(grant.time_ns)
+                await apply(grant)
+                await control.send_str(f'{{"type":"applied","t":{grant.time_ns}}}')
+            elif told["type"] == "end":
+                log.info("market_ended", market_time_ns=int(told["t"]))
+                ended()
+                return
+            elif told["type"] == "error":
+                raise AtmandError("embedded exchange", str(told.get("data")), "report this with the journal")
+        raise UnreachableError("embedded exchange", "ended by itself", "its last message stands above")
+
+    async def command(self, **message: Any) -> None:
+        """Send a control command, such as `type="cut", market_seconds=30`."""
+        assert self._control is not None
+        await self._control.send_json(message)

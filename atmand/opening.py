@@ -1,0 +1,177 @@
+"""Opening a session in the daemon: what the configuration, the broker's dump and the calendar say of today.
+
+Pure but for reading strategy files; `core/opening.py` turns the answer into records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib import metadata
+from typing import Final
+
+import structlog
+
+from atmand.core.bar_path import PATH_LAST_NS
+from atmand.core.manifest import Manifest
+from atmand.core.opening import BookLimits, SessionTerms
+from atmand.core.records import SessionFlag
+from atmand.errors import AtmandError
+from atmand.lang.program import Deployment
+from atmand.lang.strategy import load_strategy
+from atmand.market.instruments import (
+    Instrument,
+    InstrumentError,
+    parse_kite_dump,
+    resolve_all,
+    session_group,
+    underlyings,
+)
+from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
+from atmand.settings import Settings
+from atmand.start import kernel_digest
+
+__all__ = ["Universe", "book_limits", "deployments_of", "history_days", "machine_digest", "session_day", "terms_of", "universe_of"]
+
+log = structlog.get_logger()
+
+_DAY_NS: Final = 86_400_000_000_000
+_SESSION_NS: Final = 375 * 60_000_000_000
+_LONGEST_DAYS: Final = 59
+"""The broker answers at most 60 days of one-minute candles in a request (kite.trade/forum, historical data limits)."""
+
+
+@dataclass(frozen=True)
+class Universe:
+    """The session's instruments with their group of windows, and the (book, instrument) pairs that trade them."""
+
+    instruments: tuple[tuple[Instrument, int], ...]
+    pairs: tuple[tuple[int, int], ...]
+    dump: bytes
+
+    @property
+    def tokens(self) -> list[int]:
+        return [instrument.token for instrument, _ in self.instruments]
+
+
+def deployments_of(settings: Settings) -> list[Deployment]:
+    """Load the enabled strategies' files; AtmandError where one is refused, or where none is left."""
+    found = [
+        Deployment(load_strategy(strategy.file), strategy.account, strategy.params, name)
+        for name, strategy in settings.strategies.items()
+        if strategy.enabled
+    ]
+    if not found:
+        raise AtmandError(str(settings.path), "no strategy is enabled", "write [strategies.NAME] with a file")
+    return found
+
+
+def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) -> Universe:
+    """Resolve the strategies' universes through the dump, in the order of tokens.
+
+    `lenient` leaves out what a market drawn from a bar file does not have, as long as something is left.
+    """
+    listed = parse_kite_dump(dump)
+    wanted: list[list[Instrument]] = []
+    for deployment in deployments:
+        names = list(deployment.file.strategy.universe)
+        if lenient:
+            names = _listed_names(deployment, names, listed)
+        wanted.append(resolve_all(names, listed))
+    for deployment, instruments in zip(deployments, wanted, strict=True):
+        for instrument in instruments:
+            if not instrument.tradable:
+                raise AtmandError(f"strategy {deployment.book}", f"{instrument.key} cannot be traded", "remove it")
+    chosen = sorted({i.key: i for instruments in wanted for i in instruments}.values(), key=lambda i: i.token)
+    places = {instrument.key: index for index, instrument in enumerate(chosen)}
+    derivatives = underlyings(listed)
+    pairs = [(book, places[i.key]) for book, instruments in enumerate(wanted) for i in dict.fromkeys(instruments)]
+    grouped = tuple((instrument, session_group(instrument, derivatives)) for instrument in chosen)
+    return Universe(grouped, tuple(pairs), dump.encode())
+
+
+def _listed_names(deployment: Deployment, names: list[str], listed: list[Instrument]) -> list[str]:
+    known = {instrument.key for instrument in listed} | {f"{i.exchange}:{i.symbol}" for i in listed}
+    kept = [name for name in names if name in known]
+    if not kept:
+        raise InstrumentError(
+            f"strategy {deployment.book}", "the market has none of its instruments", f"it has {', '.join(sorted(known)[:9])}"
+        )
+    if len(kept) < len(names):
+        log.info("universe_reduced", strategy=deployment.book, instruments=len(kept), missing=len(names) - len(kept))
+    return kept
+
+
+def session_windows(day: date) -> tuple[Window, ...]:
+    """Return a day's windows; for days that the calendar does not cover, the hours then in force."""
+    try:
+        return tuple(windows(day))
+    except SessionError:
+        return tuple(regular_windows(day))
+
+
+def session_day(now_ns: int, *, simulated: bool) -> date:
+    """Return the day of the session that is on or comes next. A simulated market's day is the one it says it is."""
+    today = session_date(now_ns)
+    if simulated:
+        return today
+    hours = session_windows(today)
+    return today if hours and now_ns < max(window.close_ns for window in hours) else next_session(today)
+
+
+def terms_of(settings: Settings, day: date, *, simulated: bool, bar_path: bool, seed: int) -> SessionTerms:
+    """Return the session's terms: settings that change decisions, fixed until the next session."""
+    market = settings.market
+    flags = (SessionFlag.SIMULATED if simulated else 0) | (SessionFlag.BAR_PATH if bar_path else 0)
+    return SessionTerms(
+        day=day,
+        windows=session_windows(day),
+        seed=seed,
+        flags=int(flags),
+        grace_ns=market.grace_ns,
+        latency_ns=market.latency_ns,
+        path_last_ns=PATH_LAST_NS if bar_path else 0,
+        costs_day=market.costs_as_of,
+        protection_bps=market.protection_bps,
+        entry_wait_ns=market.entry_wait_ns,
+        stale_ns=market.stale_after_ns,
+        code=kernel_digest(),
+        machine=machine_digest(),
+    )
+
+
+def book_limits(settings: Settings, manifest: Manifest) -> list[BookLimits]:
+    """Return the operator's limits of every book, in the manifest's order."""
+    limits = settings.limits
+    return [
+        BookLimits(
+            capital_paise=settings.strategies[plan.strategy].capital_paise,
+            order_value_paise=limits.order_value_paise,
+            position_value_paise=limits.position_value_paise,
+            daily_loss_paise=limits.daily_loss_paise,
+            open_positions=limits.open_positions,
+            orders_a_day=limits.orders_a_day,
+        )
+        for plan in manifest.books
+    ]
+
+
+def history_days(manifest: Manifest) -> timedelta:
+    """Return how far back candles are worth fetching: the longest look-back, in sessions, with weekends between."""
+    spans = [
+        -(-plan.history_bars * manifest.structures[plan.structure].period_ns // _SESSION_NS) for plan in manifest.books
+    ]
+    sessions = max(spans, default=1) + 1
+    return timedelta(days=min(_LONGEST_DAYS, sessions * 7 // 5 + 4))
+
+
+def machine_digest() -> bytes:
+    """Return a digest of what floats may depend on: processor features, the C library, numba."""
+    import llvmlite.binding as llvm
+
+    features = sorted(name for name, present in llvm.get_host_cpu_features().items() if present)
+    facts = [llvm.get_host_cpu_name(), *features, *platform.libc_ver(), metadata.version("numba")]
+    return hashlib.sha256("\0".join(facts).encode()).digest()

@@ -1,0 +1,67 @@
+"""`atmand replay`: a recorded day folded again in this process, and compared with what was decided then."""
+
+from __future__ import annotations
+
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from atmand.errors import AtmandError
+from atmand.journal.reader import read
+from atmand.journal.replay import find_session, replay, session_code
+from atmand.ledger.trades import Trade, TradeFold, decision_digest
+from atmand.market.sessions import ns
+from atmand.start import kernel_digest
+from atmand.wiring import JOURNAL, ProgramStore, engine_on
+
+__all__ = ["command"]
+
+
+def command(
+    state: Path, *, day: date | None = None, verify: bool = False, start: time | None = None, end: time | None = None
+) -> dict[str, Any]:
+    """Replay a day of a state directory's journal; `start` and `end` are times of day in India.
+
+    With `verify` the result has `identical` and, where it is false, the first `difference`.
+    """
+    journal = state / JOURNAL
+    if not journal.is_dir():
+        raise AtmandError(str(journal), "no journal", "name the state directory with --state DIR")
+    session = find_session(journal, day)
+    recorded = session.day or 0
+    market_day = date(recorded // 10_000, recorded // 100 % 100, recorded % 100)
+    engine = engine_on(ProgramStore(journal))
+    rows: list[NDArray[Any]] = []
+    result = replay(
+        read(journal, session.first_sequence, session.last_sequence),
+        engine,
+        until_ns=None if end is None else ns(market_day, end.isoformat()),
+        compare_from_ns=None if start is None else ns(market_day, start.isoformat()),
+        on_outputs=lambda outputs: rows.append(outputs.copy()),
+    )
+    answer: dict[str, Any] = {
+        "day": market_day.isoformat(),
+        "records": result.records,
+        "audit_rows": result.audit_rows,
+        "counts": result.counts,
+        "other_code": session_code(journal, session) != kernel_digest(),
+    }
+    if engine.ready:
+        fold = TradeFold(engine.layout.manifest, engine.layout.keys)
+        trades = [trade for outputs in rows for trade in fold.fold(outputs)]
+        answer |= _totals(trades)
+        if rows:
+            import numpy as np
+
+            answer["digest"] = decision_digest(np.concatenate(rows))
+    if verify:
+        answer |= {"compared": result.compared, "identical": result.identical}
+        if result.difference is not None:
+            answer["difference"] = result.difference
+    return answer
+
+
+def _totals(trades: list[Trade]) -> dict[str, Any]:
+    return {"trades": len(trades), "net_paise": sum(trade.net_paise for trade in trades)}

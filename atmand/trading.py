@@ -1,0 +1,252 @@
+"""The trading side of the daemon: engine, journal and sequencer, and the records of a session's life.
+
+Everything here runs on the loop and returns at once; `daemon.py` owns the tasks, sockets and threads round it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from atmand.console import Narrator
+from atmand.core.books import SCHEMA
+from atmand.core.manifest import Program
+from atmand.core.opening import (
+    Draft,
+    instruments_draft,
+    limits_draft,
+    params_draft,
+    program_draft,
+    session_draft,
+)
+from atmand.core.records import (
+    COMMAND_HEAD,
+    FEED_STATE_HEAD,
+    GAP_HEAD,
+    Command,
+    GapReason,
+    Kind,
+    Source,
+    body_of,
+)
+from atmand.core.rings import history_draft, ring_drafts
+from atmand.feed.protocol import FeedNotice
+from atmand.journal import snapshots
+from atmand.journal.recovery import Recovered, recover
+from atmand.journal.segment import JournalError
+from atmand.journal.writer import JournalWriter
+from atmand.opening import Universe, book_limits, terms_of
+from atmand.sequencer import Sequencer, audit_drafts
+from atmand.settings import Settings
+from atmand.start import kernel_digest
+from atmand.wiring import JOURNAL, SNAPSHOTS, ProgramStore, engine_on
+
+__all__ = ["Trading"]
+
+log = structlog.get_logger()
+
+_MINUTE_NS = 60_000_000_000
+
+
+class Trading:
+    """One state directory's journal and core. Made after the heavy imports; `close` writes everything out."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        state = settings.instance.state
+        self._journal = state / JOURNAL
+        self._snapshots = state / SNAPSHOTS
+        self.writer = JournalWriter(self._journal, settings.journal)
+        self.store = ProgramStore(self._journal)
+        self.engine = engine_on(self.store)
+        self._narrator = Narrator(self.engine)
+        self.sequencer = Sequencer(self.engine, self.writer, self._narrator.hear)
+        self._universe: Universe | None = None
+        self._pairs: tuple[tuple[int, int], ...] = ()
+        self._dropped_since_ns = 0
+        self._dropped = 0
+        self._entries_held = False
+        self.day: date | None = None
+
+    @property
+    def last_ns(self) -> int:
+        """Core time of the newest record."""
+        return self.sequencer.time_ns
+
+    def recover(self) -> Recovered | None:
+        """Bring the engine to the journal's head and append what a crash kept from being audited."""
+        recovered = recover(self._journal, self._snapshots, self.engine, code=kernel_digest())
+        if recovered is None or not self.engine.ready:
+            return None
+        for audit in audit_drafts(recovered.missing_audit) if len(recovered.missing_audit) else ():
+            self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows)
+        return recovered
+
+    def continues(self, day: date, program: Program, seed: int) -> bool:
+        """Say whether the recovered session goes on: the same day, market and program."""
+        if not self.engine.ready:
+            return False
+        header = self.engine.header
+        same_day = int(header["date"]) == day.year * 10_000 + day.month * 100 + day.day
+        return same_day and int(header["seed"]) == seed and self.engine.layout.manifest == program.manifest
+
+    def resume(self, day: date, universe: Universe, now_ns: int) -> None:
+        """Go on with a recovered session: what was missed is a gap, and the operator's limits are put in force."""
+        self._adopt(day, universe)
+        self.gap(self.last_ns, now_ns, GapReason.RESTART)
+        self.put_limits(now_ns)
+
+    def open_session(
+        self, day: date, universe: Universe, program: Program, now_ns: int, *, simulated: bool, bar_path: bool, seed: int
+    ) -> None:
+        """Write a session's opening records; books and bars of the session before are carried into it."""
+        before = self.engine.layout if self.engine.ready else None
+        keys = [instrument.key for instrument, _ in universe.instruments]
+        carried, bars = bytes(32), []
+        if before is not None:
+            carried = self.store.keep_books(self.engine.books())
+            bars = ring_drafts(before, keys)
+        self.store.keep(program)
+        terms = terms_of(self._settings, day, simulated=simulated, bar_path=bar_path, seed=seed)
+        for draft in (
+            session_draft(terms),
+            instruments_draft(universe.instruments, universe.dump),
+            program_draft(program.source, program.manifest, universe.pairs, books=carried),
+        ):
+            self.sequencer.put(draft, now_ns)
+        self._adopt(day, universe)
+        self.put_limits(now_ns)
+        for draft in bars:
+            self.sequencer.put(draft, now_ns)
+        log.info(
+            "session_opened",
+            day=day.isoformat(),
+            instruments=len(universe.instruments),
+            books=len(program.manifest.books),
+            carried=before is not None,
+            costs_as_of=str(self._settings.market.costs_as_of or day),
+        )
+
+    def swap_program(self, universe: Universe, program: Program, now_ns: int) -> None:
+        """Put another program in force inside the session; state of unchanged structures goes on."""
+        before = self.engine.layout
+        names = [f"{plan.strategy}@{plan.account}" for plan in before.manifest.books]
+        structures = [before.manifest.structures[plan.structure].name for plan in before.manifest.books]
+        old = {
+            (names[book], structures[book], before.keys[instrument]): index
+            for index, (book, instrument) in enumerate(before.pairs)
+        }
+        copies = []
+        for book, instrument in universe.pairs:
+            plan = program.manifest.books[book]
+            name = program.manifest.structures[plan.structure].name
+            copies.append(old.get((f"{plan.strategy}@{plan.account}", name, before.keys[instrument]), -1))
+        self.store.keep(program)
+        self.sequencer.put(program_draft(program.source, program.manifest, universe.pairs, copies), now_ns)
+        self._adopt(self.day, universe)
+        self.put_limits(now_ns)
+        log.info("program_swapped", books=len(program.manifest.books), kept=sum(copy >= 0 for copy in copies))
+
+    def reload(self, settings: Settings) -> None:
+        """Take new settings; what of them is live is put in force by the caller."""
+        self._settings = settings
+
+    def put_limits(self, now_ns: int) -> None:
+        """Put the configuration's limits in force."""
+        limits = book_limits(self._settings, self.engine.layout.manifest)
+        entries = self._settings.limits.entries and not self._entries_held
+        self.sequencer.put(limits_draft(limits, entries=entries), now_ns)
+
+    def put_params(self, values: Sequence[Sequence[float]], now_ns: int) -> None:
+        """Swap parameter values between two records."""
+        self.sequencer.put(params_draft(values), now_ns)
+
+    def frame(self, body: bytes, now_ns: int, connection: int) -> None:
+        """Take market data in. Where the disk refuses and memory is full it is dropped, and the gap recorded later."""
+        try:
+            if self._dropped:
+                self._record_dropped(now_ns)
+            self.sequencer.frame(body, now_ns, source=Source.KITE, connection=connection)
+        except JournalError:
+            self._dropped_since_ns = self._dropped_since_ns or now_ns
+            self._dropped += 1
+
+    def notice(self, notice: FeedNotice, now_ns: int) -> None:
+        """Record what happened to a connection."""
+        head = np.zeros(1, FEED_STATE_HEAD)
+        head["state"], head["instruments"], head["code"] = notice.state, notice.instruments, notice.code
+        draft = Draft(Kind.FEED_STATE, body_of(Kind.FEED_STATE, head), 0)
+        self.sequencer.put(draft, now_ns, source=Source.KITE, connection=notice.connection)
+
+    def gap(self, from_ns: int, to_ns: int, reason: GapReason, frames: int = 0) -> None:
+        """Record that market data is missing."""
+        head = np.zeros(1, GAP_HEAD)
+        head["from_ns"], head["to_ns"], head["reason"], head["frames"] = from_ns, to_ns, reason, frames
+        self.sequencer.put(Draft(Kind.GAP, body_of(Kind.GAP, head), 0), to_ns)
+        log.warning("market_data_gap", seconds=round((to_ns - from_ns) / 1e9, 3), reason=reason.name.lower())
+
+    def history(self, candles: dict[int, NDArray[Any]], asked_to_ns: int, now_ns: int) -> None:
+        """Journal candles by instrument token, so that bars are filled and strategies warm up."""
+        assert self._universe is not None
+        for index, (instrument, _) in enumerate(self._universe.instruments):
+            rows = candles.get(instrument.token)
+            if rows is None or not len(rows):
+                continue
+            rows = rows.copy()
+            rows["instrument"] = index
+            self.sequencer.put(history_draft(rows, _MINUTE_NS, asked_to_ns), now_ns)
+
+    def command(self, code: Command, now_ns: int) -> None:
+        """Give the core a command of the daemon's own: entries off while it drains or the disk is nearly full."""
+        head = np.zeros(1, COMMAND_HEAD)
+        head["code"], head["book"], head["instrument"] = code, -1, -1
+        self.sequencer.put(Draft(Kind.COMMAND, body_of(Kind.COMMAND, head), 0), now_ns)
+
+    def watch_disk(self, now_ns: int) -> None:
+        """Stop entries before the disk is full, and allow them again when there is space."""
+        health = self.writer.health()
+        held = bool(health.failed) or self.writer.low_on_space()
+        if held == self._entries_held or not self.engine.ready:
+            return
+        self._entries_held = held
+        log.warning("entries_held" if held else "entries_released", reason=health.failed or "disk space")
+        if held:
+            self.command(Command.ENTRIES_OFF, now_ns)
+        else:
+            self.put_limits(now_ns)
+
+    def snapshot(self) -> None:
+        """Keep the books as they are now."""
+        if self.engine.ready:
+            keep = self._settings.journal.keep_snapshots
+            document = self.engine.books()
+            snapshots.save(self._snapshots, self.engine.sequence, document, schema=SCHEMA, keep=keep)
+
+    def warming(self) -> list[tuple[str, str, int, int]]:
+        """List (strategy, instrument, bars folded, bars needed) of the pairs that may not decide yet."""
+        layout = self.engine.layout
+        pairs, series = self.engine.table("pairs"), self.engine.table("series")
+        return [
+            (plan.strategy, layout.keys[instrument], int(series["count"][int(pairs["series"][index])]), plan.warm_bars)
+            for index, (book, instrument) in enumerate(layout.pairs)
+            if not pairs["ready"][index]
+            for plan in (layout.manifest.books[book],)
+        ]
+
+    @property
+    def journal(self) -> Path:
+        return self._journal
+
+    def _adopt(self, day: date | None, universe: Universe) -> None:
+        self.day, self._universe, self._pairs = day, universe, universe.pairs
+        self._narrator.layout()
+
+    def _record_dropped(self, now_ns: int) -> None:
+        self.gap(self._dropped_since_ns, now_ns, GapReason.OVERLOAD, self._dropped)
+        self._dropped = self._dropped_since_ns = 0
