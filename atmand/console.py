@@ -36,12 +36,9 @@ class Narrator:
         self.net_paise = 0
 
     def layout(self) -> None:
-        """Take the names of a session's books and instruments."""
+        """Take the names and the open trades of a session, as they stand."""
         layout = self._engine.layout
-        if self._fold is None:
-            self._fold = TradeFold(layout.manifest, layout.keys)
-        else:
-            self._fold.layout(layout.manifest, layout.keys)
+        self._fold = TradeFold(layout.manifest, layout.keys, self._engine.table("pairs"))
 
     def hear(self, outputs: NDArray[Any]) -> None:
         """Tell what one record put out."""

@@ -60,6 +60,7 @@ _SNAPSHOT_S: Final = 300.0
 _SETTLE_S: Final = 0.05
 _DELIVERY_S: Final = 30.0
 _HISTORY_AT_ONCE: Final = 4
+_SECOND_NS: Final = 10**9
 _OPEN_EARLY_NS: Final = 15 * 60 * 10**9
 
 
@@ -180,21 +181,25 @@ class _Daemon:
             compiling.cancel()
         self._deployments, self._universe, self._program = deployments, universe, program
         now_ns = self._clock.now_ns()
-        if now_ns < self._trading.last_ns:
+        if now_ns < self._trading.last_ns - _SECOND_NS:
             raise AtmandError(
                 str(self._settings.instance.state),
                 "its journal is ahead of this market's time",
                 "give this market a state of its own with --state DIR",
             )
+        now_ns = max(now_ns, self._trading.last_ns)
         day = session_day(now_ns, simulated=self._simulated)
+        missed = True
         if self._trading.continues(day, program, self._seed):
-            self._trading.resume(day, universe, now_ns)
+            self._hours = session_windows(day)
+            missed = self._trading.resume(day, universe, now_ns)
         else:
             self._open(day, now_ns)
         self._feed = KiteFeed(
             feed_settings, token, universe.tokens, self._clock, self._on_frame, self._on_notice, self._is_open
         )
-        await self._refill()
+        if missed:
+            await self._refill()
 
     async def _market_side(self, stack: AsyncExitStack) -> tuple[KiteFeedSettings, TokenSource]:
         """Return how to reach the market: the configured broker, or an exchange of our own started now."""
@@ -247,18 +252,17 @@ class _Daemon:
     # Trade.
 
     async def _trade(self) -> None:
-        with contextlib.suppress(*()):
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._feed.run(), name="feed")
-                    group.create_task(self._market_time(), name="market-time")
-                    group.create_task(self._housekeeping(), name="housekeeping")
-                    group.create_task(self._reloader(), name="reloader")
-                    group.create_task(self._until_stopped(), name="until-stopped")
-            except* _Stop:
-                pass
-            except* AtmandError as group_error:
-                raise group_error.exceptions[0] from None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._feed.run(), name="feed")
+                group.create_task(self._market_time(), name="market-time")
+                group.create_task(self._housekeeping(), name="housekeeping")
+                group.create_task(self._reloader(), name="reloader")
+                group.create_task(self._until_stopped(), name="until-stopped")
+        except* _Stop:
+            pass
+        except* AtmandError as refused:
+            raise _first(refused) from None
 
     async def _until_stopped(self) -> None:
         timeout = None if self._run_for_ns is None else self._run_for_ns / 1e9
@@ -455,7 +459,13 @@ def _book_names(manifest: Any) -> list[tuple[str, str, int]]:
 
 
 def _next_second(time_ns: int) -> int:
-    return -(-(time_ns + 1) // 10**9) * 10**9
+    return -(-(time_ns + 1) // _SECOND_NS) * _SECOND_NS
+
+
+def _first(group: BaseExceptionGroup[AtmandError]) -> AtmandError:
+    """Return the first error of a group of groups."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _compiled(deployments: list[Deployment]) -> Program:

@@ -6,12 +6,13 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from atmand.errors import AtmandError
 from atmand.journal.reader import read
 from atmand.journal.replay import find_session, replay, session_code
-from atmand.ledger.trades import Trade, TradeFold, decision_digest
+from atmand.ledger.trades import decision_digest
 from atmand.market.sessions import ns
 from atmand.start import kernel_digest
 from atmand.wiring import JOURNAL, ProgramStore, engine_on
@@ -48,20 +49,10 @@ def command(
         "counts": result.counts,
         "other_code": session_code(journal, session) != kernel_digest(),
     }
-    if engine.ready:
-        fold = TradeFold(engine.layout.manifest, engine.layout.keys)
-        trades = [trade for outputs in rows for trade in fold.fold(outputs)]
-        answer |= _totals(trades)
-        if rows:
-            import numpy as np
-
-            answer["digest"] = decision_digest(np.concatenate(rows))
+    if rows:
+        answer["digest"] = decision_digest(np.concatenate(rows))
     if verify:
         answer |= {"compared": result.compared, "identical": result.identical}
         if result.difference is not None:
             answer["difference"] = result.difference
     return answer
-
-
-def _totals(trades: list[Trade]) -> dict[str, Any]:
-    return {"trades": len(trades), "net_paise": sum(trade.net_paise for trade in trades)}

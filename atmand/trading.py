@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -51,7 +51,8 @@ __all__ = ["Trading"]
 
 log = structlog.get_logger()
 
-_MINUTE_NS = 60_000_000_000
+_MINUTE_NS: Final = 60_000_000_000
+_SECOND_NS: Final = 1_000_000_000
 
 
 class Trading:
@@ -96,11 +97,18 @@ class Trading:
         same_day = int(header["date"]) == day.year * 10_000 + day.month * 100 + day.day
         return same_day and int(header["seed"]) == seed and self.engine.layout.manifest == program.manifest
 
-    def resume(self, day: date, universe: Universe, now_ns: int) -> None:
-        """Go on with a recovered session: what was missed is a gap, and the operator's limits are put in force."""
+    def resume(self, day: date, universe: Universe, now_ns: int) -> bool:
+        """Go on with a recovered session and put the operator's limits in force; say whether data is missing.
+
+        A simulated market waits for its daemon, so nothing was missed where it goes on within a second.
+        """
         self._adopt(day, universe)
-        self.gap(self.last_ns, now_ns, GapReason.RESTART)
+        missed = now_ns - self.last_ns > _SECOND_NS
+        if missed:
+            self.gap(self.last_ns, now_ns, GapReason.RESTART)
         self.put_limits(now_ns)
+        log.info("session_resumed", day=day.isoformat(), missed=missed)
+        return missed
 
     def open_session(
         self, day: date, universe: Universe, program: Program, now_ns: int, *, simulated: bool, bar_path: bool, seed: int

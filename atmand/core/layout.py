@@ -88,7 +88,7 @@ PAIR: Final = np.dtype(
         *_rows("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument"),
         *_rows("quantity", "value_paise", "costs_paise", "realised_paise", "trade", "side", "bars_held"),
         *_rows("entry_order", "exit_order", "target_order", "exit_reason", "entry_reason", "blocked", "ready"),
-        *_rows("entry_quantity", "entry_value", "exit_quantity", "exit_value", "entry_ns", "entry_bar_ns"),
+        *_rows("entry_quantity", "entry_value", "exit_quantity", "exit_value", "entry_ns", "entry_bar_ns", "entry_cause", "entry_index"),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
     ]
 )

@@ -276,6 +276,8 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.trade = h.next_trade
     pair.side = o.side
     pair.entry_ns = h.time_ns
+    pair.entry_cause = h.sequence
+    pair.entry_index = h.n_outputs
     pair.entry_reason = o.reason
     pair.entry_quantity = 0
     pair.entry_value = 0

@@ -311,7 +311,8 @@ class _Link:
         text = parse_text(payload)
         if text.kind in ("error", "unknown"):
             words = repr(text.data if text.kind == "error" else payload[:_TEXT_LOGGED])[:_TEXT_LOGGED]
-            log.warning("feed_text", feed="kite", connection=self.number, type=text.kind, text=words)
+            say = log.warning if text.kind == "error" else log.debug
+            say("feed_text", feed="kite", connection=self.number, type=text.kind, text=words)
         feed.on_frame(Frame(Source.KITE, self.number, FrameKind.TEXT, feed.clock.now_ns(), payload))
 
     async def _watch(self) -> NoReturn:

@@ -18,9 +18,9 @@ from atmand.errors import AtmandError
 from atmand.lang.strategy import StrategyFile
 from atmand.lang.structure import Structure, compile_structure, warm_up_bars
 
-__all__ = ["Deployment", "GeneratedProgram", "generate", "parameter_values"]
+__all__ = ["MODULE_HEAD", "Deployment", "GeneratedProgram", "generate", "module_text", "parameter_values"]
 
-_HEAD: Final = '''"""A generated program; its name carries the hash of this text. It is written again when a strategy changes."""
+MODULE_HEAD: Final = '''"""A generated program; its name carries the hash of this text. It is written again when a strategy changes."""
 
 import math
 
@@ -225,7 +225,7 @@ def module_text(structures: Sequence[Structure]) -> str:
             )
         )
         sizes.append(_SIZE.format(index=index, state_bytes=plan.state_bytes))
-    text = _HEAD + "\n\n".join(structure.text for structure in structures) + "\n"
+    text = MODULE_HEAD + "\n\n".join(structure.text for structure in structures) + "\n"
     text += _STEP.format(cases="\n".join(cases), sizes="\n".join(sizes))
     tail = _TAIL
     for kind in Kind:

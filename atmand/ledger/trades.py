@@ -89,27 +89,22 @@ class _Open:
 class TradeFold:
     """Folds audit rows into trades; open trades stay inside until their position is flat."""
 
-    def __init__(self, manifest: Manifest, keys: Sequence[str]) -> None:
-        self._open: dict[tuple[int, int], _Open] = {}
-        self.layout(manifest, keys)
-
-    def layout(self, manifest: Manifest, keys: Sequence[str]) -> None:
-        """Take the names of a new session's books and instruments; their rows may have moved."""
-        before = {} if not hasattr(self, "_keys") else self._open
-        names = {} if not before else {index: key for index, key in enumerate(self._keys)}
-        books = {} if not before else {index: self._name(index) for index in range(len(self._manifest.books))}
+    def __init__(self, manifest: Manifest, keys: Sequence[str], pairs: NDArray[Any]) -> None:
+        """Begin with the trades that are open in a session's table of pairs."""
         self._manifest, self._keys = manifest, tuple(keys)
-        places = {self._name(index): index for index in range(len(manifest.books))}
-        instruments = {key: index for index, key in enumerate(self._keys)}
         self._open = {
-            (places[books[book]], instruments[names[instrument]]): trade
-            for (book, instrument), trade in before.items()
-            if books[book] in places and names[instrument] in instruments
+            (int(pair["book"]), int(pair["instrument"])): _Open(
+                trade_id=f"{int(pair['entry_cause'])}-{int(pair['entry_index'])}",
+                side=int(pair["side"]),
+                entry_ns=int(pair["entry_ns"]),
+                quantity=int(pair["entry_quantity"]),
+                entry_value=int(pair["entry_value"]),
+                exit_value=int(pair["exit_value"]),
+                held=abs(int(pair["quantity"])),
+                costs=int(pair["costs_paise"]),
+            )
+            for pair in pairs[pairs["quantity"] != 0]
         }
-
-    def _name(self, book: int) -> str:
-        plan = self._manifest.books[book]
-        return f"{plan.strategy}@{plan.account}"
 
     def fold(self, rows: NDArray[Any]) -> Iterator[Trade]:
         """Yield the trades that these audit rows closed, in their order."""

@@ -170,8 +170,7 @@ class _Run:
         )
         for offset, draft in enumerate(drafts):
             self._apply(draft, opened_ns + offset - len(drafts))
-        if self._fold is None:
-            self._fold = TradeFold(self._program.manifest, self._engine.layout.keys)
+        self._fold = TradeFold(self._program.manifest, self._engine.layout.keys, self._engine.table("pairs"))
 
     def _carry(self) -> bytes:
         """Keep the books for the next session's PROGRAM record under their hash."""
@@ -259,3 +258,30 @@ def _days(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
             first = place
 
 
+
+
+def command(
+    strategy: Path,
+    *,
+    data: Path | None,
+    start: date | None,
+    end: date | None,
+    params: Mapping[str, float],
+    costs_as_of: date | None,
+    out: Path | None,
+) -> dict[str, Any]:
+    """Run `atmand backtest`: the trades with the keys that every verb prints, and their totals.
+
+    Without `data` a file of the simulator's history is asked for: see `simulated_bars`.
+    """
+    file = load_strategy(strategy)
+    source = data or simulated_bars(start, end)
+    bars = load_bars(source, start=start, end=end)
+    deployment = Deployment(file, "backtest", params)
+    result = run_backtest(Backtest([deployment], bars, [BookLimits(capital_paise=_CAPITAL_PAISE)], costs_as_of))
+    trades = [trade.to_json() for trade in result.trades]
+    if out is not None:
+        import polars as pl
+
+        pl.DataFrame(trades).write_parquet(out, compression="zstd")
+    return {"trades": trades, "notes": list(bars.notes), **result.summary()}

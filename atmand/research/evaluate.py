@@ -1,0 +1,101 @@
+"""`atmand eval`: one expression of the strategy language over bars, through the same compiled step as a strategy's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.errors import AtmandError
+from atmand.history.bars import BAR, Bars, load_bars
+from atmand.lang.build import load_module, program_directory, write_module
+from atmand.lang.program import MODULE_HEAD
+from atmand.lang.source import SourceText
+from atmand.lang.strategy import Parameter, Rules, Size, Strategy, StrategyFile
+from atmand.lang.structure import compile_expression
+from atmand.ledger.trades import market_time
+from atmand.market.sessions import session_date
+from atmand.research.backtest import session_windows
+
+__all__ = ["command"]
+
+_RUN: Final = '''
+
+@routine
+def run(state, params, bars, scale, values):
+    """Fold bars through the step; a value that is missing stays NaN."""
+    s = rows_at(state, 0, 1, STATE_{name})[0]
+    p = rows_at(params, 0, 1, PARAMS_{name})[0]
+    for i in range(bars.shape[0]):
+        bar = bars[i]
+        flags = step_{name}(s, p, bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale, float(bar.volume))
+        values[i] = s.value if flags & 1 else math.nan
+'''
+
+
+def command(
+    expression: str, *, data: Path, instrument: str | None, params: Mapping[str, float], bar_ns: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield `{"symbol", "ts", "value"}` for each bar of a file; `value` is null while it is missing.
+
+    `bar_ns` joins the file's bars into longer ones, anchored at each day's opening.
+    """
+    bars = load_bars(data, None if instrument is None else [instrument.rpartition(":")[2]])
+    file = _file(expression, params)
+    structure = compile_expression(file, expression)
+    text = MODULE_HEAD + structure.text + _RUN.format(name=structure.name)
+    module = load_module(write_module(text, program_directory()))
+    fixed = np.array([*params.values()] or [0.0], np.float64).view(np.uint8)
+    for symbol, series in bars.series.items():
+        rows = series if bar_ns is None else _joined(series, bar_ns, bars)
+        state = np.zeros(structure.plan.state_bytes, np.uint8)
+        values = np.empty(len(rows), np.float64)
+        module.run(state, fixed, rows, 100.0, values)
+        is_bool = bool(len(rows)) and state[: 4 * 8].view(np.float64)[2] == 1.0
+        for start_ns, value in zip(rows["start_ns"].tolist(), values.tolist(), strict=True):
+            shown = None if math.isnan(value) else bool(value) if is_bool else value
+            yield {"symbol": symbol, "ts": market_time(start_ns), "value": shown}
+
+
+def _file(expression: str, params: Mapping[str, float]) -> StrategyFile:
+    """Make a strategy around an expression: parameters that are whole numbers may be look-backs."""
+    declared = {
+        name: Parameter(
+            default=value, range=(value, value), unit="bars" if value == int(value) and 1 <= value <= 5000 else ""
+        )
+        for name, value in params.items()
+    }
+    strategy = Strategy(
+        name="eval",
+        universe=("NSE:ANY",),
+        params=declared,
+        entry=Rules(long=expression),
+        size=Size(quantity="1"),
+    )
+    return StrategyFile(strategy, SourceText("expression", expression))
+
+
+def _joined(series: NDArray[Any], bar_ns: int, bars: Bars) -> NDArray[Any]:
+    """Join bars into longer ones."""
+    if bar_ns % bars.bar_ns or bar_ns < bars.bar_ns:
+        raise AtmandError(
+            "--bar", f"{bar_ns // 10**9} s is not a multiple of the file's {bars.bar_ns // 10**9} s", "choose a multiple"
+        )
+    starts = series["start_ns"]
+    anchors = {day: session_windows(day)[0].open_ns for day in {session_date(int(start)) for start in starts}}
+    anchor = np.array([anchors[session_date(int(start))] for start in starts], np.int64)
+    buckets = anchor + (starts - anchor) // bar_ns * bar_ns
+    edges = np.flatnonzero(np.diff(buckets, prepend=buckets[:1] - 1))
+    joined = np.zeros(len(edges), BAR)
+    if not len(edges):
+        return joined
+    last = np.append(edges[1:], len(series)) - 1
+    joined["start_ns"], joined["open"], joined["close"] = buckets[edges], series["open"][edges], series["close"][last]
+    joined["high"] = np.maximum.reduceat(series["high"], edges)
+    joined["low"] = np.minimum.reduceat(series["low"], edges)
+    joined["volume"] = np.add.reduceat(series["volume"], edges)
+    return joined
