@@ -165,9 +165,12 @@ def backtest(
     params = assignments(values or [])
     from atmand.research.backtest import command
 
+    if data is None:
+        from atmand.cli_history import simulated_bars
+
     result = command(
         strategy,
-        data=data,
+        data=data if data is not None else simulated_bars(start, end),
         start=start,
         end=end,
         params=params,

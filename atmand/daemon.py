@@ -14,7 +14,6 @@ import secrets
 import signal
 import sys
 import time
-
 from contextlib import AsyncExitStack
 from datetime import date
 from pathlib import Path
@@ -39,7 +38,6 @@ from atmand.lang.build import build, program_directory, write_module
 from atmand.lang.program import Deployment, generate, parameter_values
 from atmand.market.sessions import is_open
 from atmand.opening import (
-    Universe,
     deployments_of,
     history_days,
     session_day,
@@ -409,9 +407,9 @@ class _Daemon:
         generated = generate(deployments)
         now_ns = max(self._clock.now_ns(), self._trading.last_ns)
         program = self._program
-        if generated.manifest.structures != program.manifest.structures or _book_names(generated.manifest) != _book_names(
-            program.manifest
-        ):
+        if generated.manifest.structures != program.manifest.structures or _book_names(
+            generated.manifest
+        ) != _book_names(program.manifest):
             program = await self._swap(new, deployments)
             now_ns = max(self._clock.now_ns(), self._trading.last_ns)
         self._settings, self._deployments, self._program = new, deployments, program
@@ -488,5 +486,3 @@ async def _compiled(deployments: list[Deployment]) -> Program:
     program = await asyncio.to_thread(build, generated)
     log.info("compiled", seconds=round(time.monotonic() - began, 2))
     return program
-
-

@@ -94,7 +94,9 @@ class EmbeddedExchange:
         except TimeoutError:
             line = b""
         if not line:
-            raise UnreachableError("embedded exchange", "did not start", "its own message stands above; run `atmand sim`")
+            raise UnreachableError(
+                "embedded exchange", "did not start", "its own message stands above; run `atmand sim`"
+            )
         self.port = int(json.loads(line)["port"])
         self._session = aiohttp.ClientSession()
         self._control = await self._session.ws_connect(

@@ -34,7 +34,16 @@ from atmand.market.sessions import SessionError, Window, next_session, regular_w
 from atmand.settings import Settings
 from atmand.start import kernel_digest
 
-__all__ = ["Universe", "book_limits", "deployments_of", "history_days", "machine_digest", "session_day", "terms_of", "universe_of"]
+__all__ = [
+    "Universe",
+    "book_limits",
+    "deployments_of",
+    "history_days",
+    "machine_digest",
+    "session_day",
+    "terms_of",
+    "universe_of",
+]
 
 log = structlog.get_logger()
 
@@ -98,7 +107,9 @@ def _listed_names(deployment: Deployment, names: list[str], listed: list[Instrum
     kept = [name for name in names if name in known]
     if not kept:
         raise InstrumentError(
-            f"strategy {deployment.book}", "the market has none of its instruments", f"it has {', '.join(sorted(known)[:9])}"
+            f"strategy {deployment.book}",
+            "the market has none of its instruments",
+            f"it has {', '.join(sorted(known)[:9])}",
         )
     if len(kept) < len(names):
         log.info("universe_reduced", strategy=deployment.book, instruments=len(kept), missing=len(names) - len(kept))

@@ -7,6 +7,7 @@ puts out is journaled as audit right behind its cause.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,7 @@ def audit_drafts(outputs: NDArray[Any]) -> list[Draft]:
     edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(outputs)]
     return [
         Draft(kind := Kind(int(kinds[first])), body_of(kind, _AUDIT_HEAD, outputs[first:last]), last - first)
-        for first, last in zip(edges[:-1], edges[1:], strict=True)
+        for first, last in pairwise(edges)
     ]
 
 

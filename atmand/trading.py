@@ -111,7 +111,15 @@ class Trading:
         return missed
 
     def open_session(
-        self, day: date, universe: Universe, program: Program, now_ns: int, *, simulated: bool, bar_path: bool, seed: int
+        self,
+        day: date,
+        universe: Universe,
+        program: Program,
+        now_ns: int,
+        *,
+        simulated: bool,
+        bar_path: bool,
+        seed: int,
     ) -> None:
         """Write a session's opening records; books and bars of the session before are carried into it."""
         before = self.engine.layout if self.engine.ready else None

@@ -1,4 +1,4 @@
-"""What composition hands to the core: the decoder of each source, and programs and books out of a journal's sidecars."""
+"""What composition hands to the core: each source's decoder, and programs and books out of a journal's sidecars."""
 
 from __future__ import annotations
 

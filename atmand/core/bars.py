@@ -294,9 +294,7 @@ def _insert(t, series, bar):  # type: ignore[no-untyped-def]
         return  # older than all that a full ring keeps
     move = series.count
     while move > place:
-        _copy(
-            t.ring[series.ring_at + move % series.ring_size], t.ring[series.ring_at + (move - 1) % series.ring_size]
-        )
+        _copy(t.ring[series.ring_at + move % series.ring_size], t.ring[series.ring_at + (move - 1) % series.ring_size])
         move -= 1
     _copy(t.ring[series.ring_at + place % series.ring_size], bar)
     series.count += 1

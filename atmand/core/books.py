@@ -55,7 +55,11 @@ def books_document(layout: Layout) -> dict[str, Any]:
             if _is_alive(pairs[index])
         ],
         "orders": [
-            {"book": names[int(row["book"])], "instrument": layout.keys[int(row["instrument"])], **_fields(row, "ORDER")}
+            {
+                "book": names[int(row["book"])],
+                "instrument": layout.keys[int(row["instrument"])],
+                **_fields(row, "ORDER"),
+            }
             for row in sorted(orders, key=lambda row: int(row["id"]))
             if row["state"] != OrderState.FREE
         ],

@@ -68,7 +68,19 @@ def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ig
     units = _units(instrument, side, quantity, value)
     reason = entry_refusal(t, pair_index, side, units, limit, bar.flags)
     emit(
-        t, _DECISION, pair.book, pair.instrument, _0, _0, side, units, bar.close, bar.start_ns, _0, _1 if reason == 0 else _0, reason
+        t,
+        _DECISION,
+        pair.book,
+        pair.instrument,
+        _0,
+        _0,
+        side,
+        units,
+        bar.close,
+        bar.start_ns,
+        _0,
+        _1 if reason == 0 else _0,
+        reason,
     )
     pair.blocked = reason
     if reason != 0:
@@ -119,5 +131,17 @@ def mark_books(t):  # type: ignore[no-untyped-def]
     for index in range(t.books.shape[0]):
         book = t.books[index]
         emit(
-            t, _MARK, np.int64(index), _ANY, _0, _0, _0, book.positions, _0, book.equity_paise, book.costs_paise, book.working, _0
+            t,
+            _MARK,
+            np.int64(index),
+            _ANY,
+            _0,
+            _0,
+            _0,
+            book.positions,
+            _0,
+            book.equity_paise,
+            book.costs_paise,
+            book.working,
+            _0,
         )

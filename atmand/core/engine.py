@@ -145,9 +145,7 @@ class Engine:
             self.packets_skipped += decoded_skipped(result)
         else:
             body = self._writable(record.body)
-        n = self._program.apply(
-            self._layout.arena, record.kind, body, rows, record.sequence, record.time_ns
-        )
+        n = self._program.apply(self._layout.arena, record.kind, body, rows, record.sequence, record.time_ns)
         return self._outputs[:n]
 
     def _writable(self, body: bytes) -> NDArray[np.uint8]:
@@ -186,4 +184,3 @@ class Engine:
         self._header["decisions"] = self._decisions
         self._header["time_ns"] = record.time_ns
         self._outputs = table(after.arena, "outputs")
-

@@ -28,7 +28,22 @@ entry = njit("int64(uint8[::1], int64, uint8[::1], int64, int64, int64)", cache=
 
 def kernel_rows(rows: Any) -> Any:
     """Return rows of Python's in the form that a kernel takes: interpreted, their fields must read as attributes."""
-    return rows if JIT else rows.view(np.recarray)
+    return rows if JIT else _readable(rows)
+
+
+class _Row(np.record):
+    """A row in the interpreter: its fields read as attributes, before numpy's own of the same name, such as `flags`."""
+
+    def __getattribute__(self, name: str) -> Any:
+        place = (np.void.__getattribute__(self, "dtype").fields or {}).get(name)
+        if place is None:
+            return np.void.__getattribute__(self, name)
+        value = np.void.getfield(self, *place[:2])
+        return value if value.dtype.names is None else value.view((_Row, value.dtype))
+
+
+def _readable(rows: Any) -> Any:
+    return rows.view(np.dtype((_Row, rows.dtype)))
 
 
 if TYPE_CHECKING:
@@ -89,4 +104,4 @@ else:
     def rows_at(raw, at, n, dtype):
         """Open rows whose fields read as attributes, as they do in compiled code."""
         rows = raw[at : at + n * np.dtype(dtype).itemsize].view(dtype)
-        return rows.view(np.recarray) if rows.dtype.names else rows
+        return _readable(rows) if rows.dtype.names else rows

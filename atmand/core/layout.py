@@ -88,7 +88,16 @@ PAIR: Final = np.dtype(
         *_rows("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument"),
         *_rows("quantity", "value_paise", "costs_paise", "realised_paise", "trade", "side", "bars_held"),
         *_rows("entry_order", "exit_order", "target_order", "exit_reason", "entry_reason", "blocked", "ready"),
-        *_rows("entry_quantity", "entry_value", "exit_quantity", "exit_value", "entry_ns", "entry_bar_ns", "entry_cause", "entry_index"),
+        *_rows(
+            "entry_quantity",
+            "entry_value",
+            "exit_quantity",
+            "exit_value",
+            "entry_ns",
+            "entry_bar_ns",
+            "entry_cause",
+            "entry_index",
+        ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
     ]
 )
@@ -97,7 +106,8 @@ PAIR: Final = np.dtype(
 ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
-        "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause", "touched", "next",
+        "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
+        "touched", "next",
     )
 )  # fmt: skip
 
@@ -199,5 +209,3 @@ def allocate(counts: dict[str, int], extra_bytes: int) -> tuple[NDArray[np.uint8
 
 def _align(offset: int) -> int:
     return (offset + 63) // 64 * 64
-
-

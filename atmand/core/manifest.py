@@ -68,7 +68,9 @@ class Manifest:
     def from_json(cls, text: bytes) -> Manifest:
         document: dict[str, Any] = orjson.loads(text)
         return cls(
-            structures=tuple(StructurePlan(**{**row, "params": tuple(row["params"])}) for row in document["structures"]),
+            structures=tuple(
+                StructurePlan(**{**row, "params": tuple(row["params"])}) for row in document["structures"]
+            ),
             books=tuple(BookPlan(**{**row, "values": tuple(row["values"])}) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],

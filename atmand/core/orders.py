@@ -189,7 +189,19 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
     transition(t, o, _INTENT, reason)
     emit(
-        t, _AUDIT_INTENT, o.book, o.instrument, o.id, o.trade, side, quantity, limit, quantity * limit, _0, purpose, reason
+        t,
+        _AUDIT_INTENT,
+        o.book,
+        o.instrument,
+        o.id,
+        o.trade,
+        side,
+        quantity,
+        limit,
+        quantity * limit,
+        _0,
+        purpose,
+        reason,
     )
     transition(t, o, state, _NO_REASON)
     return np.int64(slot)
@@ -257,7 +269,19 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     _move_position(o, pair, book, account, quantity, value)
     h.fills += 1
     emit(
-        t, _AUDIT_FILL, o.book, o.instrument, o.id, pair.trade, o.side, quantity, price, value, costs, o.purpose, o.reason
+        t,
+        _AUDIT_FILL,
+        o.book,
+        o.instrument,
+        o.id,
+        pair.trade,
+        o.side,
+        quantity,
+        price,
+        value,
+        costs,
+        o.purpose,
+        o.reason,
     )
     transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, _NO_REASON)
     if o.state == _FILLED:

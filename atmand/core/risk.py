@@ -159,12 +159,7 @@ def crosses_own(t, instrument_index, account, side, limit):  # type: ignore[no-u
     while slot >= 0:
         o = t.orders[slot]
         working = o.state == _SENT or o.state == _OPEN or o.state == _PART
-        if (
-            working
-            and o.side != side
-            and t.books[o.book].account == account
-            and (limit - o.limit) * side >= 0
-        ):
+        if working and o.side != side and t.books[o.book].account == account and (limit - o.limit) * side >= 0:
             return True
         slot = o.next
     return False

@@ -186,7 +186,9 @@ class _Walk:
                 return self._call(node, None, depth)
             case ast.Attribute(value=ast.Call() as call, attr=output):
                 return self._call(call, (output, node), depth)
-        self._refuse(node, "this form is not part of the language", "use names, numbers, arithmetic, comparisons, calls")
+        self._refuse(
+            node, "this form is not part of the language", "use names, numbers, arithmetic, comparisons, calls"
+        )
 
     def _number(self, node: ast.expr, depth: int) -> Value:
         value = self.value(node, depth + 1)
@@ -258,9 +260,7 @@ class _Walk:
         local = self._instance("c", f"{name}(s.{{}}, {left}, {right})", (), "CROSSING", CROSSING)
         return Value(local, _Type.BOOL)
 
-    def _indicator(
-        self, node: ast.Call, row: Indicator, output: tuple[str, ast.expr] | None, depth: int
-    ) -> Value:
+    def _indicator(self, node: ast.Call, row: Indicator, output: tuple[str, ast.expr] | None, depth: int) -> Value:
         """Check an indicator's call; give it a state of its own, or the one that the same call has already."""
         self._check_output(node, row, output)
         arguments = list(node.args)
@@ -271,7 +271,9 @@ class _Walk:
         needed = sum(default is None for _, default, _ in row.lookbacks)
         if not needed <= len(arguments) <= lookbacks:
             wanted = f"{needed} to {lookbacks}" if needed < lookbacks else str(lookbacks)
-            self._refuse(node, f"{row.name} takes {wanted} look-back(s), got {len(arguments)}", f"write {_example(row)}")
+            self._refuse(
+                node, f"{row.name} takes {wanted} look-back(s), got {len(arguments)}", f"write {_example(row)}"
+            )
         codes: list[str] = []
         tops: list[int] = []
         values: list[str | float] = []
@@ -325,9 +327,7 @@ class _Walk:
                 return f"lookback(p.{name}, {least}, {top})", top, name
         self._refuse(node, f"{where} must be a whole number or a parameter in bars", "name a parameter for it")
 
-    def _instance(
-        self, prefix: str, call: str, outputs: tuple[str, ...], code: str, dtype: np.dtype[np.void]
-    ) -> str:
+    def _instance(self, prefix: str, call: str, outputs: tuple[str, ...], code: str, dtype: np.dtype[np.void]) -> str:
         """Return the local of a stateful call, adding its state and its statement when it is new."""
         compiler = self._compiler
         if call not in compiler._instances:
@@ -338,9 +338,7 @@ class _Walk:
             compiler.result.statements.append(f"{targets} = {call.format(name)}")
         return compiler._instances[call]
 
-    def _grow_ring(
-        self, row: Indicator, tops: list[int], values: list[str | float], local: str, source: str
-    ) -> None:
+    def _grow_ring(self, row: Indicator, tops: list[int], values: list[str | float], local: str, source: str) -> None:
         """Keep enough bars to fold this indicator again, on top of what its source needs itself."""
         compiler = self._compiler
         inner = max((bars for name, bars in compiler._depth_of.items() if name in source), default=0)

@@ -20,7 +20,7 @@ from atmand.lang.structure import Structure, compile_structure, warm_up_bars
 
 __all__ = ["MODULE_HEAD", "Deployment", "GeneratedProgram", "generate", "module_text", "parameter_values"]
 
-MODULE_HEAD: Final = '''"""A generated program; its name carries the hash of this text. It is written again when a strategy changes."""
+MODULE_HEAD: Final = '''"""A generated program; its file is named by the hash of this text."""
 
 import math
 

@@ -150,7 +150,9 @@ def load_strategy(path: Path) -> StrategyFile:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise AtmandError(str(path), error.strerror or "cannot be read", "check the path in the configuration") from None
+        raise AtmandError(
+            str(path), error.strerror or "cannot be read", "check the path in the configuration"
+        ) from None
     if len(raw) > _MAX_BYTES:
         raise AtmandError(str(path), f"{len(raw)} bytes is no strategy file", f"keep it under {_MAX_BYTES} bytes")
     try:

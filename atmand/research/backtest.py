@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -31,9 +32,10 @@ from atmand.core.records import AUDIT, Kind, Record, SessionFlag
 from atmand.core.rings import ring_drafts
 from atmand.core.ticks import TICK
 from atmand.errors import AtmandError
-from atmand.history.bars import Bars, aligned
+from atmand.history.bars import Bars, aligned, load_bars
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
+from atmand.lang.strategy import load_strategy
 from atmand.ledger.trades import Trade, TradeFold, decision_digest
 from atmand.market.instruments import Instrument, resolve_all
 from atmand.market.sessions import Window, regular_windows, session_date, windows
@@ -42,6 +44,8 @@ __all__ = ["Backtest", "Result", "instruments_of", "run_backtest", "session_wind
 
 _MINUTE_NS: Final = 60_000_000_000
 _AUDIT_ROWS: Final = 1 << 18
+_CAPITAL_PAISE: Final = 100_000_000
+"""Capital of a back-test's book from the command line: ten lakh rupees."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     """Run a back-test; AtmandError where the bars, the costs or the strategies do not fit."""
     if plan.bars.bar_ns != _MINUTE_NS:
         raise AtmandError(
-            plan.bars.source, f"bars of {plan.bars.bar_ns // 1_000_000_000} s", "give one-minute bars; strategies aggregate them"
+            plan.bars.source,
+            f"bars of {plan.bars.bar_ns // 1_000_000_000} s",
+            "give one-minute bars; strategies aggregate them",
         )
     program = program or build(generate(plan.deployments))
     run = _Run(plan, program)
@@ -223,7 +229,8 @@ def instruments_of(symbols: Sequence[str]) -> list[Instrument]:
     return [
         Instrument(
             key=f"NSE:EQ:{name}", isin="", token=(1000 + place) << 8 | 1, exchange="NSE", segment="EQ", symbol=name,
-            name=name, price_scale=100, tick=5, lot=1, freeze=0, lower_band=0, upper_band=0, tradable=True, sector="unknown",
+            name=name, price_scale=100, tick=5, lot=1, freeze=0, lower_band=0, upper_band=0, tradable=True,
+            sector="unknown",
         )
         for place, name in enumerate(names)
     ]  # fmt: skip
@@ -258,12 +265,10 @@ def _days(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
             first = place
 
 
-
-
 def command(
     strategy: Path,
     *,
-    data: Path | None,
+    data: Path | Bars,
     start: date | None,
     end: date | None,
     params: Mapping[str, float],
@@ -272,11 +277,10 @@ def command(
 ) -> dict[str, Any]:
     """Run `atmand backtest`: the trades with the keys that every verb prints, and their totals.
 
-    Without `data` a file of the simulator's history is asked for: see `simulated_bars`.
+    `data` is a file, cut to `start` and `end`, or bars that are cut already.
     """
     file = load_strategy(strategy)
-    source = data or simulated_bars(start, end)
-    bars = load_bars(source, start=start, end=end)
+    bars = data if isinstance(data, Bars) else load_bars(data, start=start, end=end)
     deployment = Deployment(file, "backtest", params)
     result = run_backtest(Backtest([deployment], bars, [BookLimits(capital_paise=_CAPITAL_PAISE)], costs_as_of))
     trades = [trade.to_json() for trade in result.trades]

@@ -32,7 +32,8 @@ def run(state, params, bars, scale, values):
     p = rows_at(params, 0, 1, PARAMS_{name})[0]
     for i in range(bars.shape[0]):
         bar = bars[i]
-        flags = step_{name}(s, p, bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale, float(bar.volume))
+        open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
+        flags = step_{name}(s, p, open_, high, low, close, float(bar.volume))
         values[i] = s.value if flags & 1 else math.nan
 '''
 
@@ -83,7 +84,9 @@ def _joined(series: NDArray[Any], bar_ns: int, bars: Bars) -> NDArray[Any]:
     """Join bars into longer ones."""
     if bar_ns % bars.bar_ns or bar_ns < bars.bar_ns:
         raise AtmandError(
-            "--bar", f"{bar_ns // 10**9} s is not a multiple of the file's {bars.bar_ns // 10**9} s", "choose a multiple"
+            "--bar",
+            f"{bar_ns // 10**9} s is not a multiple of the file's {bars.bar_ns // 10**9} s",
+            "choose a multiple",
         )
     starts = series["start_ns"]
     anchors = {day: session_windows(day)[0].open_ns for day in {session_date(int(start)) for start in starts}}
