@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import date
 from pathlib import Path
@@ -64,12 +65,20 @@ _OPEN_EARLY_NS: Final = 15 * 60 * 10**9
 
 def run(settings: Settings, run_for_ns: int | None = None) -> int:
     """Run until told to stop and return the exit code; `run_for_ns` is machine time."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_Daemon(settings, run_for_ns).main())
     logs.flush()
     return code
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's event loop where there is one: its latency is lower; None is plain asyncio."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 class _Stop(Exception):

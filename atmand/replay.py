@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.records import head_and_rows
 from atmand.errors import AtmandError
 from atmand.journal.reader import read
 from atmand.journal.replay import find_session, replay, session_code
@@ -32,6 +33,7 @@ def command(
         raise AtmandError(str(journal), "no journal", "name the state directory with --state DIR")
     session = find_session(journal, day)
     recorded = session.day or 0
+    opening = next(read(journal, session.first_sequence, session.first_sequence))
     market_day = date(recorded // 10_000, recorded // 100 % 100, recorded % 100)
     engine = engine_on(ProgramStore(journal))
     rows: list[NDArray[Any]] = []
@@ -44,6 +46,7 @@ def command(
     )
     answer: dict[str, Any] = {
         "day": market_day.isoformat(),
+        "costs_as_of": int(head_and_rows(opening)[0]["costs_date"][0]),
         "records": result.records,
         "audit_rows": result.audit_rows,
         "counts": result.counts,

@@ -155,17 +155,28 @@ def close_due_bars(t):  # type: ignore[no-untyped-def]
 
 
 @routine
-def gap_into_bars(t, to_ns):  # type: ignore[no-untyped-def]
-    """Market data is missing up to `to_ns`: mark what is being built, and what will begin before that time."""
+def gap_into_bars(t, from_ns, to_ns):  # type: ignore[no-untyped-def]
+    """Market data is missing between two times: mark every bar that they touch, closed or not, and those to come."""
+    h = t.header[0]
     for index in range(t.instruments.shape[0]):
         instrument = t.instruments[index]
         instrument.gap_ns = max(instrument.gap_ns, to_ns)
     for index in range(t.series.shape[0]):
         series = t.series[index]
-        if series.building.start_ns != 0:
-            series.building.flags |= _PARTIAL
-        if series.pending.start_ns != 0:
-            series.pending.flags |= _PARTIAL
+        _mark_gap(h, series, series.building, from_ns)
+        _mark_gap(h, series, series.pending, from_ns)
+        for number in range(series.count - 1, max(np.int64(0), series.count - series.ring_size) - 1, -1):
+            if not _mark_gap(h, series, t.ring[series.ring_at + number % series.ring_size], from_ns):
+                break
+
+
+@kernel
+def _mark_gap(h, series, bar, from_ns):  # type: ignore[no-untyped-def]
+    """Mark a bar that ends after the gap began; say whether there was one."""
+    if bar.start_ns == 0 or bar_end_ns(h, series.period_ns, bar.start_ns) <= from_ns:
+        return False
+    bar.flags |= _PARTIAL
+    return True
 
 
 @routine
@@ -195,7 +206,7 @@ def merge_history(t, rows, n, bar_ns, to_ns):  # type: ignore[no-untyped-def]
 
 @routine
 def _merge_volume(t, instrument_index, rows, first, last):  # type: ignore[no-untyped-def]
-    """Learn the day's volume from its candles where ticks have not told it."""
+    """Learn the day's volume from its candles where ticks have not told it, or not since the last gap."""
     h = t.header[0]
     instrument = t.instruments[instrument_index]
     total = np.int64(0)
@@ -204,7 +215,7 @@ def _merge_volume(t, instrument_index, rows, first, last):  # type: ignore[no-un
         if rows[i].start_ns >= h.session_open_ns:
             from_open |= rows[i].start_ns == h.session_open_ns
             total += rows[i].volume
-    if from_open and not instrument.volume_known:
+    if from_open and (not instrument.volume_known or instrument.tick_ns < instrument.gap_ns):
         instrument.volume = max(instrument.volume, total)
         instrument.volume_known = 1
 
@@ -250,31 +261,50 @@ def _place(t, index, bar, to_ns):  # type: ignore[no-untyped-def]
     """Put one bar from history where it belongs: being built, waiting out its grace, or closed."""
     h = t.header[0]
     series = t.series[index]
+    end_ns = bar_end_ns(h, series.period_ns, bar.start_ns)
     if bar.start_ns == series.building.start_ns:
         if series.building.flags & (_PARTIAL | _HISTORY):
-            _complete(t.instruments[series.instrument], series.building, bar)
+            _complete(series.building, bar)
     elif bar.start_ns == series.pending.start_ns:
         if series.pending.flags & (_PARTIAL | _HISTORY):
-            _copy(series.pending, bar)
-    elif bar_end_ns(h, series.period_ns, bar.start_ns) + h.grace_ns > h.time_ns:
-        if series.building.start_ns == 0:
-            _copy(series.building, bar)
-            due_ns = bar_end_ns(h, series.period_ns, bar.start_ns) + h.grace_ns
-            h.next_due_ns = min(h.next_due_ns, due_ns)
-    elif bar_end_ns(h, series.period_ns, bar.start_ns) <= to_ns:
+            if end_ns <= to_ns:
+                _copy(series.pending, bar)
+            else:
+                _complete(series.pending, bar)
+    elif end_ns + h.grace_ns > h.time_ns:
+        _place_open(series, bar, end_ns <= to_ns)
+        h.next_due_ns = min(h.next_due_ns, end_ns + h.grace_ns)
+    elif end_ns <= to_ns:
         _insert(t, series, bar)
-        series.closed_ns = max(series.closed_ns, bar_end_ns(h, series.period_ns, bar.start_ns))
+        series.closed_ns = max(series.closed_ns, end_ns)
 
 
 @kernel
-def _complete(instrument, building, bar):  # type: ignore[no-untyped-def]
+def _place_open(series, bar, whole):  # type: ignore[no-untyped-def]
+    """Give a bar whose grace has not run out, and of which no tick was seen, the place that the others leave it."""
+    if series.building.start_ns == 0:
+        _copy(series.building, bar)
+    elif series.pending.start_ns != 0:
+        return
+    elif bar.start_ns > series.building.start_ns:
+        _copy(series.pending, series.building)
+        _copy(series.building, bar)
+    else:
+        _copy(series.pending, bar)
+        if not whole:
+            series.pending.flags |= _PARTIAL
+
+
+@kernel
+def _complete(begun, bar):  # type: ignore[no-untyped-def]
     """Give a bar that ticks began late the part that an unfinished candle saw."""
-    building.open = bar.open
-    building.high = max(building.high, bar.high)
-    building.low = min(building.low, bar.low)
-    building.base_volume = bar.base_volume
-    building.volume = max(instrument.volume - bar.base_volume, bar.volume)
-    building.flags = (building.flags & ~_PARTIAL) | _HISTORY
+    day_volume = begun.base_volume + begun.volume
+    begun.open = bar.open
+    begun.high = max(begun.high, bar.high)
+    begun.low = min(begun.low, bar.low)
+    begun.base_volume = bar.base_volume
+    begun.volume = max(day_volume - bar.base_volume, bar.volume)
+    begun.flags = (begun.flags & ~_PARTIAL) | _HISTORY
 
 
 @kernel

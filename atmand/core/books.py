@@ -30,6 +30,9 @@ _STRUCTURAL: Final = {
     "ACCOUNT": ("books",),
 }  # fmt: skip
 _DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today",)}
+_TRADE_SUMS: Final = (
+    "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise", "bars_held",
+)  # fmt: skip
 _SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
 
 
@@ -187,10 +190,11 @@ def apply_fills(layout: Layout, rows: NDArray[Any]) -> None:
         if place is None:
             raise DamagedError("recorded fill", f"instrument {int(fill['instrument'])} has no row", "keep the strategy")
         pair, book = pairs[place], books[int(fill["book"])]
+        account = accounts[int(book["account"])]
         side, quantity, value, costs = (int(fill[name]) for name in ("side", "quantity", "value", "costs"))
         if pair["quantity"] == 0:
             pair["side"], pair["trade"], pair["entry_ns"] = side, int(fill["trade"]), int(fill["time_ns"])
-            for name in ("entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise"):
+            for name in _TRADE_SUMS:
                 pair[name] = 0
             book["positions"] += 1
         if side == pair["side"]:
@@ -202,12 +206,15 @@ def apply_fills(layout: Layout, rows: NDArray[Any]) -> None:
             pair["value_paise"] -= share
             pair["exit_quantity"] += quantity
             pair["exit_value"] += value
-            book["realised_paise"] += -side * value - share
+            for row in (pair, book, account):
+                row["realised_paise"] += -side * value - share
         pair["quantity"] += side * quantity
-        pair["costs_paise"] += costs
-        book["costs_paise"] += costs
-        book["cash_paise"] -= side * value + costs
-        accounts[int(book["account"])]["cash_paise"] -= side * value + costs
+        if side < 0:
+            pair["sold_today"] += quantity
+        for row in (pair, book, account):
+            row["costs_paise"] += costs
+        for row in (book, account):
+            row["cash_paise"] -= side * value + costs
         if pair["quantity"] == 0:
             pair["side"] = pair["stop_price"] = pair["target_price"] = 0
             book["positions"] -= 1

@@ -18,8 +18,6 @@ from atmand.core.jit import kernel
 __all__ = ["INDICATORS", "Indicator", "atr", "ema", "lookback", "macd", "rsi", "sma"]
 
 _NAN: Final = math.nan
-_ZERO: Final = 1e-14
-"""TA-Lib's TA_IS_ZERO: a smaller sum of gains and losses is none."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,9 @@ def lookback(value, least, top):  # type: ignore[no-untyped-def]
     """Turn a parameter's value into a look-back inside the range that its state was laid out for."""
     if not value > least:
         return np.int64(least)
-    return min(np.int64(math.floor(value + 0.5)), np.int64(top))
+    if value >= top:
+        return np.int64(top)
+    return np.int64(math.floor(value + 0.5))
 
 
 def _scalars(*names: str) -> Callable[..., np.dtype[np.void]]:
@@ -121,7 +121,7 @@ def rsi(s, x, period):  # type: ignore[no-untyped-def]
         s.gain = (s.gain * (period - 1.0) + gain) / period
         s.loss = (s.loss * (period - 1.0) + loss) / period
     total = s.gain + s.loss
-    return 100.0 * (s.gain / total) if total > _ZERO else 0.0
+    return 100.0 * (s.gain / total) if total > 0.0 else 0.0
 
 
 @kernel

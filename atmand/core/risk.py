@@ -81,7 +81,7 @@ def _state_refusal(t, h, book, instrument, bar_flags):  # type: ignore[no-untype
         return _ENTRIES_OFF
     if book.paused:
         return _PAUSED
-    if not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
+    if book.squared or not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
         return _OUTSIDE_WINDOW
     if bar_flags & _PARTIAL:
         return _PARTIAL_BAR

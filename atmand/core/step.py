@@ -193,7 +193,9 @@ def on_history(t, body, n):  # type: ignore[no-untyped-def]
 
 @routine
 def on_gap(t, body):  # type: ignore[no-untyped-def]
-    gap_into_bars(t, rows_at(body, 0, 1, GAP_HEAD)[0].to_ns)
+    """Mark the bars that a gap in market data touches."""
+    head = rows_at(body, 0, 1, GAP_HEAD)[0]
+    gap_into_bars(t, head.from_ns, head.to_ns)
 
 
 @routine

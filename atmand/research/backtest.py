@@ -68,7 +68,7 @@ class Result:
         return {
             "sessions": self.sessions,
             "bars": self.bars,
-            "trades": len(net),
+            "trade_count": len(net),
             "gross_paise": sum(trade.gross_paise for trade in self.trades),
             "costs_paise": sum(trade.costs_paise for trade in self.trades),
             "net_paise": sum(net),

@@ -272,9 +272,11 @@ class Market:
         """Apply a HISTORY record of candles asked for up to `to` seconds after the opening."""
         return self.put(history_draft(rows, bar_ns, None if to is None else self.open_ns + round(to * SECOND)), at)
 
-    def gap(self, at: float, to: float) -> NDArray[Any]:
+    def gap(self, at: float, since: float) -> NDArray[Any]:
+        """Apply a GAP record: market data is missing from `since` up to now."""
         head = np.zeros(1, GAP_HEAD)
-        head["to_ns"], head["reason"] = self.open_ns + round(to * SECOND), GapReason.DISCONNECTED
+        head["from_ns"], head["to_ns"] = (self.open_ns + round(second * SECOND) for second in (since, at))
+        head["reason"] = GapReason.DISCONNECTED
         return self.put(Draft(Kind.GAP, body_of(Kind.GAP, head), 0), at)
 
     def command(self, at: float, code: Command, *, book: int = -1, instrument: int = -1) -> NDArray[Any]:
@@ -285,15 +287,12 @@ class Market:
     def set(self, at: float, book: int = 0, **values: float) -> NDArray[Any]:
         """Apply a PARAMS record that changes some values of a book."""
         file = FILES[self.books_of_test[book].strategy]
-        program = self.engine._program
-        assert program is not None
-        cells = [list(plan.values) for plan in program.manifest.books]
-        current = self.params(book)
-        cells = [list(self.params(place)) for place in range(len(cells))]
+        cells = [list(self.values(place)) for place in range(len(self.books_of_test))]
+        current = cells[book]
         cells[book] = [values.get(name, current[slot]) for slot, name in enumerate(file.strategy.params)]
         return self.put(params_draft(cells), at)
 
-    def params(self, book: int) -> NDArray[np.float64]:
+    def values(self, book: int) -> NDArray[np.float64]:
         row = self.engine.table("books")[book]
         at, size = int(row["params_at"]), int(row["params_size"])
         return self.engine.layout.arena[at : at + size].view(np.float64)

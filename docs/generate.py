@@ -1,0 +1,209 @@
+"""Writes the generated parts of the documentation from the code: `python docs/generate.py`.
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`; the tests fail where one is out of step.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from atmand.core.indicators import INDICATORS, Indicator
+from atmand.feed.kite_protocol import KiteFeedSettings
+from atmand.journal.settings import JournalSettings
+from atmand.logs import LogSettings
+from atmand.settings import (
+    AccountSettings,
+    FeedSettings,
+    InstanceSettings,
+    LimitSettings,
+    MarketSettings,
+    SimulatorSettings,
+    StrategySettings,
+)
+
+FOLDER: Final = Path(__file__).parent
+
+TABLES: Final[dict[str, type[BaseModel]]] = {
+    "instance": InstanceSettings,
+    "feed": FeedSettings,
+    "feed.kite": KiteFeedSettings,
+    "simulator": SimulatorSettings,
+    "market": MarketSettings,
+    "accounts.NAME": AccountSettings,
+    "strategies.NAME": StrategySettings,
+    "limits": LimitSettings,
+    "journal": JournalSettings,
+    "log": LogSettings,
+}
+"""Every table of a configuration, and the model that checks it."""
+
+WORDS: Final = {
+    "feed.kite.api_key": "The app's key. A secret: keep it out of the file.",
+    "feed.kite.access_token_file": "The file that holds the day's access token; read again whenever a token is refused.",
+    "feed.kite.ws_url": "Where market data is streamed from.",
+    "feed.kite.rest_url": "Where the instrument dump and past candles come from.",
+    "feed.kite.mode": "What is subscribed. Paper orders are matched against depth, which only `full` carries.",
+    "feed.kite.connect_timeout_s": "Longest wait for a connection.",
+    "feed.kite.send_timeout_s": "Longest wait until a subscription is sent.",
+    "feed.kite.close_timeout_s": "Longest wait for a closing connection.",
+    "feed.kite.backoff_start_s": "Most seconds before the first reconnect; the bound doubles with each one that fails.",
+    "feed.kite.backoff_cap_s": "Where the doubling ends.",
+    "feed.kite.rest_timeout_s": "Longest wait for an answer of the REST service.",
+    "feed.kite.rest_attempts": "How often a REST call is tried in all.",
+    "feed.kite.historical_per_s": "Most history calls a second; Kite answers 3.",
+}
+"""What stands in for a docstring where a setting's name says it all to a reader of the code."""
+
+
+def docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Return the strings that stand under a model's fields, on one line each."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    found = {}
+    for field, below in zip(body, body[1:], strict=False):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def settings_reference() -> str:
+    """Write one table of markdown for each table of the configuration."""
+    return "\n".join(line for name, model in TABLES.items() for line in _settings_table(name, model))
+
+
+def strategies_reference() -> str:
+    """Write the table of indicators from the registry."""
+    rows = ["| call | parts | needs | value |", "| --- | --- | --- | --- |"]
+    for row in INDICATORS.values():
+        parts = ", ".join(f"`.{name}`" for name in row.outputs) or "one number"
+        rows.append(f"| `{call_of(row)}` | {parts} | {_bars(row)} | {row.summary} |")
+    return "\n".join(rows)
+
+
+def call_of(row: Indicator) -> str:
+    """Write how an indicator is called: optional arguments in brackets, with their defaults."""
+    source = ["[source = close]"] if row.inputs == ("source",) else []
+    lookbacks = [name if default is None else f"[{name} = {default}]" for name, default, _ in row.lookbacks]
+    return f"{row.name}({', '.join(source + lookbacks)})"
+
+
+def _bars(row: Indicator) -> str:
+    """Say how many bars there are before the first value, at the defaults (20 where there is none)."""
+    periods = [20 if default is None else default for _, default, _ in row.lookbacks]
+    return f"{row.warm_up(*periods) + 1} bars at {', '.join(map(str, periods))}"
+
+
+def _settings_table(name: str, model: type[BaseModel]) -> Iterator[str]:
+    told = docstrings(model)
+    schema = model.model_json_schema()
+    yield f"### `[{name}]`\n"
+    yield " ".join((model.__doc__ or "").split()) + "\n"
+    yield "| key | value | default | meaning |"
+    yield "| --- | --- | --- | --- |"
+    for key, field in model.model_fields.items():
+        text = told.get(key) or WORDS[f"{name}.{key}"]
+        kind = _kind(schema["properties"][key])
+        default = "required" if field.is_required() else _default(field)
+        yield f"| `{key}` | {kind} | {default} | {text} |"
+    yield ""
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not None:
+        return "see right"
+    value = field.default
+    if value is None or value == {}:
+        return "none"
+    return f"`{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
+    """Write a default as it would stand in the file."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case int() if abs(value) >= 10_000:
+            return f"{value:_}"
+        case int() | float():
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        case _:
+            return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Say which values are accepted, out of JSON schema."""
+    match schema:
+        case {"anyOf": choices}:
+            return " or ".join(_kind(choice) for choice in choices if choice != {"type": "null"})
+        case {"const": value} | {"enum": [value]}:
+            return f"`{_toml(value)}`"
+        case {"enum": values}:
+            return ", ".join(f"`{_toml(value)}`" for value in values)
+        case {"$ref": _}:
+            return "table"
+        case {"type": "array", "prefixItems": items}:
+            return f"[{', '.join(_kind(item) for item in items)}]"
+        case {"format": ("path" | "date" | "date-time" | "password") as form}:
+            return {"path": "path", "date": "date", "date-time": "date and time", "password": "secret text"}[form]
+        case {"type": "integer" | "number" as kind}:
+            return "whole number" * (kind == "integer") + "number" * (kind == "number") + _bounds(schema)
+        case {"type": "boolean"}:
+            return "`true`, `false`"
+        case {"type": "object"}:
+            return "table of numbers"
+        case _:
+            return "text"
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    words = [f"from {_number(low)}"] if low is not None else [f"above {_number(above)}"] if above is not None else []
+    words += [f"to {_number(high)}"] if high is not None else [f"below {_number(below)}"] if below is not None else []
+    return f" {' '.join(words)}" if words else ""
+
+
+def _number(value: float) -> str:
+    return "2^63" if value == 2**63 else _toml(int(value) if value == int(value) else value)
+
+
+PARTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
+    "configuration.md": {"settings": settings_reference},
+    "strategies.md": {"indicators": strategies_reference},
+}
+"""The generated parts of each page."""
+
+
+def regenerated(page: str) -> str:
+    """Return a page's text with its generated parts made anew; ValueError where a part's marks are missing."""
+    text = (FOLDER / page).read_text("utf-8")
+    for name, write in PARTS[page].items():
+        opening, closing = f"<!-- generated: {name} -->", "<!-- end -->"
+        pattern = re.compile(rf"{re.escape(opening)}.*?{re.escape(closing)}", re.DOTALL)
+        text, count = pattern.subn(f"{opening}\n\n{write().strip()}\n\n{closing}".replace("\\", r"\\"), text)
+        if count != 1:
+            raise ValueError(f"{page}: {count} parts called {name!r}")
+    return text
+
+
+def main() -> None:
+    """Write every page that has generated parts."""
+    for page in PARTS:
+        (FOLDER / page).write_text(regenerated(page), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
