@@ -122,6 +122,8 @@ class Trading:
         seed: int,
     ) -> None:
         """Write a session's opening records; books and bars of the session before are carried into it."""
+        # Timers that fell due since the last record belong to the session before, and so do the books they leave.
+        self.sequencer.advance(now_ns)
         before = self.engine.layout if self.engine.ready else None
         keys = [instrument.key for instrument, _ in universe.instruments]
         carried, bars = bytes(32), []
@@ -238,11 +240,14 @@ class Trading:
             self.put_limits(now_ns)
 
     def snapshot(self) -> None:
-        """Keep the books as they are now."""
+        """Keep the books as they are now; a disk that refuses costs a snapshot, which the journal makes up for."""
         if self.engine.ready:
             keep = self._settings.journal.keep_snapshots
             document = self.engine.books()
-            snapshots.save(self._snapshots, self.engine.sequence, document, schema=SCHEMA, keep=keep)
+            try:
+                snapshots.save(self._snapshots, self.engine.sequence, document, schema=SCHEMA, keep=keep)
+            except OSError as error:
+                log.error("snapshot_failed", error=error.strerror or str(error))
 
     def warming(self) -> list[tuple[str, str, int, int]]:
         """List (strategy, instrument, bars folded, bars needed) of the pairs that may not decide yet."""

@@ -58,7 +58,8 @@ class Tape:
         self._random = np.random.default_rng(seed)
         self._lengths = np.full(n, FULL.itemsize, np.int16)
         self._rows = np.zeros(n, FULL)
-        self._last = self._random.integers(20_000, 400_000, n) // _TICK * _TICK
+        self._value = self._random.uniform(20_000, 400_000, n)
+        self._last = self._rounded()
         self._volume = np.zeros(n, np.int64)
         self._steps = np.arange(5) * _TICK
         self._at_s = 0.0
@@ -71,7 +72,8 @@ class Tape:
         random, rows, n = self._random, self._rows, len(self._rows)
         spread = _VOLATILITY * max(0.001, (at_s - self._at_s) / 60.0) ** 0.5
         self._at_s = at_s
-        self._last = np.maximum(self._last * (1 + random.normal(0, spread, n)), 1_000).astype(np.int64) // _TICK * _TICK
+        self._value *= np.exp(random.normal(0, spread, n))
+        self._last = self._rounded()
         quantity = random.integers(1, 500, n)
         self._volume += quantity
         rows["last_price"] = rows["average_price"] = self._last
@@ -84,6 +86,9 @@ class Tape:
             rows[side]["quantity"] = random.integers(1, 5_000, (n, 5))
             rows[side]["orders"] = 3
         return frame(rows.view(np.uint8).reshape(n, FULL.itemsize), self._lengths)
+
+    def _rounded(self) -> NDArray[np.int64]:
+        return np.maximum(np.rint(self._value / _TICK).astype(np.int64), 1) * _TICK
 
 
 def program() -> Program:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -47,10 +48,11 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
 
 WORDS: Final = {
     "feed.kite.api_key": "The app's key. A secret: keep it out of the file.",
-    "feed.kite.access_token_file": "The file that holds the day's access token; read again whenever a token is refused.",
+    "feed.kite.access_token_file": "The file with the day's access token; read again whenever one is refused.",
     "feed.kite.ws_url": "Where market data is streamed from.",
     "feed.kite.rest_url": "Where the instrument dump and past candles come from.",
     "feed.kite.mode": "What is subscribed. Paper orders are matched against depth, which only `full` carries.",
+    "feed.kite.instruments_per_connection": "Most instruments on one connection; Kite allows 3000.",
     "feed.kite.connect_timeout_s": "Longest wait for a connection.",
     "feed.kite.send_timeout_s": "Longest wait until a subscription is sent.",
     "feed.kite.close_timeout_s": "Longest wait for a closing connection.",
@@ -68,7 +70,7 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     found = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in itertools.pairwise(body):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = " ".join(text.split())
@@ -113,7 +115,7 @@ def _settings_table(name: str, model: type[BaseModel]) -> Iterator[str]:
         text = told.get(key) or WORDS[f"{name}.{key}"]
         kind = _kind(schema["properties"][key])
         default = "required" if field.is_required() else _default(field)
-        yield f"| `{key}` | {kind} | {default} | {text} |"
+        yield f"| `{key}` | {kind} | {default} | {text.replace('<', '&lt;')} |"
     yield ""
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
+from atmand.core.layout import instrument_at
 from atmand.core.ticks import DEPTH
 from atmand.market.bar_path import STEP_SECONDS, level_price, level_quantity, step_price, step_volume
 
@@ -45,12 +46,12 @@ def draw_step(t, ticks, bars, present, day_volume, step):  # type: ignore[no-unt
             continue
         tick = ticks[n]
         price = step_price(step, bar.open, bar.high, bar.low, bar.close)
-        tick.token = t.instruments[index].token
+        tick.token = instrument_at(t, index).token
         tick.packet = _FULL_PACKET
         tick.last_price = price
         tick.volume = day_volume[index] + step_volume(step, bar.volume)
         tick.exchange_ns = time_ns
-        grid = t.instruments[index].tick
+        grid = instrument_at(t, index).tick
         quantity = level_quantity(bar.volume)
         for level in range(DEPTH):
             tick.bid[level].price = level_price(price, 1, level, grid)

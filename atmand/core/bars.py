@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
+from atmand.core.layout import closed_at, header_of, instrument_at, pair_at, ring_at, series_at
 from atmand.core.records import BarFlag
 
 __all__ = ["IST_NS", "NEVER_NS", "bar_end_ns", "close_due_bars", "gap_into_bars", "merge_history", "tick_into_bars"]
@@ -49,7 +50,7 @@ def _add_tick(bar, price, volume, flags):  # type: ignore[no-untyped-def]
     bar.close = price
     bar.volume += volume
     bar.ticks += 1
-    bar.flags |= flags
+    bar.marks |= flags
 
 
 @kernel
@@ -61,7 +62,7 @@ def _begin(bar, start_ns, price, volume, flags, base_volume):  # type: ignore[no
     bar.close = price
     bar.volume = volume
     bar.ticks = 1
-    bar.flags = flags
+    bar.marks = flags
     bar.base_volume = base_volume
 
 
@@ -74,18 +75,18 @@ def _copy(target, bar):  # type: ignore[no-untyped-def]
     target.close = bar.close
     target.volume = bar.volume
     target.ticks = bar.ticks
-    target.flags = bar.flags
+    target.marks = bar.marks
     target.base_volume = bar.base_volume
 
 
 @routine
 def tick_into_bars(t, instrument_index, price, volume, bucket_ns, flags):  # type: ignore[no-untyped-def]
     """Add a tick inside the session's windows to every series of its instrument; `volume` is what it traded."""
-    h = t.header[0]
-    instrument = t.instruments[instrument_index]
+    h = header_of(t)
+    instrument = instrument_at(t, instrument_index)
     index = instrument.first_series
     while index >= 0:
-        series = t.series[index]
+        series = series_at(t, index)
         start_ns = _bucket_ns(h, series.period_ns, bucket_ns)
         if start_ns == series.building.start_ns:
             _add_tick(series.building, price, volume, flags)
@@ -101,9 +102,9 @@ def tick_into_bars(t, instrument_index, price, volume, bucket_ns, flags):  # typ
 @kernel
 def _next_bar(t, index, start_ns, price, volume, flags):  # type: ignore[no-untyped-def]
     """Begin a bar; the one before it waits out its grace, and a still older one is closed early and counted."""
-    h = t.header[0]
-    series = t.series[index]
-    instrument = t.instruments[series.instrument]
+    h = header_of(t)
+    series = series_at(t, index)
+    instrument = instrument_at(t, series.instrument)
     if series.building.start_ns != 0:
         if series.pending.start_ns != 0:
             h.early_closes += 1
@@ -118,13 +119,13 @@ def _next_bar(t, index, start_ns, price, volume, flags):  # type: ignore[no-unty
 @kernel
 def _close(t, index, bar):  # type: ignore[no-untyped-def]
     """Move a bar into its ring and into this record's queue of closed bars."""
-    h = t.header[0]
-    series = t.series[index]
-    _copy(t.ring[series.ring_at + series.count % series.ring_size], bar)
+    h = header_of(t)
+    series = series_at(t, index)
+    _copy(ring_at(t, series.ring_at + series.count % series.ring_size), bar)
     series.count += 1
     series.closed_ns = bar_end_ns(h, series.period_ns, bar.start_ns)
-    if h.n_closed < t.closed.shape[0] - 1:
-        row = t.closed[h.n_closed]
+    if h.n_closed < header_of(t).closed_n - 1:
+        row = closed_at(t, h.n_closed)
         row.series = index
         _copy(row.bar, bar)
         h.n_closed += 1
@@ -135,10 +136,10 @@ def _close(t, index, bar):  # type: ignore[no-untyped-def]
 @routine
 def close_due_bars(t):  # type: ignore[no-untyped-def]
     """Close every bar that is due; return when the next one will be."""
-    h = t.header[0]
+    h = header_of(t)
     due_ns = NEVER_NS
-    for index in range(t.series.shape[0]):
-        series = t.series[index]
+    for index in range(header_of(t).series_n):
+        series = series_at(t, index)
         if series.pending.start_ns != 0:
             end_ns = bar_end_ns(h, series.period_ns, series.pending.start_ns) + h.grace_ns
             if end_ns <= h.time_ns:
@@ -157,16 +158,16 @@ def close_due_bars(t):  # type: ignore[no-untyped-def]
 @routine
 def gap_into_bars(t, from_ns, to_ns):  # type: ignore[no-untyped-def]
     """Market data is missing between two times: mark every bar that they touch, closed or not, and those to come."""
-    h = t.header[0]
-    for index in range(t.instruments.shape[0]):
-        instrument = t.instruments[index]
+    h = header_of(t)
+    for index in range(header_of(t).instruments_n):
+        instrument = instrument_at(t, index)
         instrument.gap_ns = max(instrument.gap_ns, to_ns)
-    for index in range(t.series.shape[0]):
-        series = t.series[index]
+    for index in range(header_of(t).series_n):
+        series = series_at(t, index)
         _mark_gap(h, series, series.building, from_ns)
         _mark_gap(h, series, series.pending, from_ns)
         for number in range(series.count - 1, max(np.int64(0), series.count - series.ring_size) - 1, -1):
-            if not _mark_gap(h, series, t.ring[series.ring_at + number % series.ring_size], from_ns):
+            if not _mark_gap(h, series, ring_at(t, series.ring_at + number % series.ring_size), from_ns):
                 break
 
 
@@ -175,7 +176,7 @@ def _mark_gap(h, series, bar, from_ns):  # type: ignore[no-untyped-def]
     """Mark a bar that ends after the gap began; say whether there was one."""
     if bar.start_ns == 0 or bar_end_ns(h, series.period_ns, bar.start_ns) <= from_ns:
         return False
-    bar.flags |= _PARTIAL
+    bar.marks |= _PARTIAL
     return True
 
 
@@ -194,21 +195,21 @@ def merge_history(t, rows, n, bar_ns, to_ns):  # type: ignore[no-untyped-def]
         while last < n and rows[last].instrument == rows[first].instrument:
             last += 1
         instrument_index = rows[first].instrument
-        if 0 <= instrument_index < t.instruments.shape[0]:
+        if 0 <= instrument_index < header_of(t).instruments_n:
             _merge_volume(t, instrument_index, rows, first, last)
-            index = t.instruments[instrument_index].first_series
+            index = instrument_at(t, instrument_index).first_series
             while index >= 0:
-                if bar_ns > 0 and t.series[index].period_ns % bar_ns == 0:
+                if bar_ns > 0 and series_at(t, index).period_ns % bar_ns == 0:
                     _merge_series(t, index, rows, first, last, to_ns)
-                index = t.series[index].next
+                index = series_at(t, index).next
         first = last
 
 
 @routine
 def _merge_volume(t, instrument_index, rows, first, last):  # type: ignore[no-untyped-def]
     """Learn the day's volume from its candles where ticks have not told it, or not since the last gap."""
-    h = t.header[0]
-    instrument = t.instruments[instrument_index]
+    h = header_of(t)
+    instrument = instrument_at(t, instrument_index)
     total = np.int64(0)
     from_open = False
     for i in range(first, last):
@@ -223,9 +224,9 @@ def _merge_volume(t, instrument_index, rows, first, last):  # type: ignore[no-un
 @routine
 def _merge_series(t, index, rows, first, last, to_ns):  # type: ignore[no-untyped-def]
     """Aggregate one instrument's candles to the series' period and place each bar."""
-    h = t.header[0]
-    series = t.series[index]
-    scratch = t.closed[t.closed.shape[0] - 1].bar  # the queue's last row is kept free for this
+    h = header_of(t)
+    series = series_at(t, index)
+    scratch = closed_at(t, header_of(t).closed_n - 1).bar  # the queue's last row is kept free for this
     scratch.start_ns = 0
     day_volume = np.int64(0)
     for i in range(first, last):
@@ -252,21 +253,21 @@ def _merge_series(t, index, rows, first, last, to_ns):  # type: ignore[no-untype
     h.refold = 1
     pair = series.first_pair
     while pair >= 0:
-        t.pairs[pair].folded = 0
-        pair = t.pairs[pair].next_in_series
+        pair_at(t, pair).folded = 0
+        pair = pair_at(t, pair).next_in_series
 
 
 @routine
 def _place(t, index, bar, to_ns):  # type: ignore[no-untyped-def]
     """Put one bar from history where it belongs: being built, waiting out its grace, or closed."""
-    h = t.header[0]
-    series = t.series[index]
+    h = header_of(t)
+    series = series_at(t, index)
     end_ns = bar_end_ns(h, series.period_ns, bar.start_ns)
     if bar.start_ns == series.building.start_ns:
-        if series.building.flags & (_PARTIAL | _HISTORY):
+        if series.building.marks & (_PARTIAL | _HISTORY):
             _complete(series.building, bar)
     elif bar.start_ns == series.pending.start_ns:
-        if series.pending.flags & (_PARTIAL | _HISTORY):
+        if series.pending.marks & (_PARTIAL | _HISTORY):
             if end_ns <= to_ns:
                 _copy(series.pending, bar)
             else:
@@ -292,7 +293,7 @@ def _place_open(series, bar, whole):  # type: ignore[no-untyped-def]
     else:
         _copy(series.pending, bar)
         if not whole:
-            series.pending.flags |= _PARTIAL
+            series.pending.marks |= _PARTIAL
 
 
 @kernel
@@ -304,7 +305,7 @@ def _complete(begun, bar):  # type: ignore[no-untyped-def]
     begun.low = min(begun.low, bar.low)
     begun.base_volume = bar.base_volume
     begun.volume = max(day_volume - bar.base_volume, bar.volume)
-    begun.flags = (begun.flags & ~_PARTIAL) | _HISTORY
+    begun.marks = (begun.marks & ~_PARTIAL) | _HISTORY
 
 
 @kernel
@@ -312,19 +313,22 @@ def _insert(t, series, bar):  # type: ignore[no-untyped-def]
     """Insert a closed bar into the ring in the order of time."""
     oldest = max(np.int64(0), series.count - series.ring_size)
     place = series.count
-    while place > oldest and t.ring[series.ring_at + (place - 1) % series.ring_size].start_ns > bar.start_ns:
+    while place > oldest and ring_at(t, series.ring_at + (place - 1) % series.ring_size).start_ns > bar.start_ns:
         place -= 1
     if place > oldest:
-        same = t.ring[series.ring_at + (place - 1) % series.ring_size]
+        same = ring_at(t, series.ring_at + (place - 1) % series.ring_size)
         if same.start_ns == bar.start_ns:
-            if same.flags & (_PARTIAL | _HISTORY):
+            if same.marks & (_PARTIAL | _HISTORY):
                 _copy(same, bar)
             return
     if place == oldest and series.count >= series.ring_size:
         return  # older than all that a full ring keeps
     move = series.count
     while move > place:
-        _copy(t.ring[series.ring_at + move % series.ring_size], t.ring[series.ring_at + (move - 1) % series.ring_size])
+        _copy(
+            ring_at(t, series.ring_at + move % series.ring_size),
+            ring_at(t, series.ring_at + (move - 1) % series.ring_size),
+        )
         move -= 1
-    _copy(t.ring[series.ring_at + place % series.ring_size], bar)
+    _copy(ring_at(t, series.ring_at + place % series.ring_size), bar)
     series.count += 1

@@ -33,6 +33,9 @@ _DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today",)}
 _TRADE_SUMS: Final = (
     "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise", "bars_held",
 )  # fmt: skip
+_ENDS_WITH_TRADE: Final = (
+    "side", "stop_price", "target_price", "stop_distance", "target_distance", "exit_reason",
+)  # fmt: skip
 _SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
 
 
@@ -216,7 +219,8 @@ def apply_fills(layout: Layout, rows: NDArray[Any]) -> None:
         for row in (book, account):
             row["cash_paise"] -= side * value + costs
         if pair["quantity"] == 0:
-            pair["side"] = pair["stop_price"] = pair["target_price"] = 0
+            for name in _ENDS_WITH_TRADE:
+                pair[name] = 0
             book["positions"] -= 1
         header["next_trade"] = max(int(header["next_trade"][0]), int(fill["trade"]))
         header["next_order"] = max(int(header["next_order"][0]), int(fill["order"]))

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
+from atmand.core.layout import book_at, header_of, instrument_at, pair_at
 from atmand.core.matching import request_exit, submit
 from atmand.core.orders import emit
 from atmand.core.records import Kind
@@ -42,9 +43,9 @@ def decide(t, pair_index, bar, flags, stop, target, quantity, value):  # type: i
 
     `stop` and `target` are distances in rupees, `quantity` a number of units, `value` rupees; 0 or NaN is none.
     """
-    pair = t.pairs[pair_index]
+    pair = pair_at(t, pair_index)
     pair.ready = flags & _READY
-    if t.header[0].decisions == 0:
+    if header_of(t).decisions == 0:
         return
     if pair.quantity != 0:
         pair.bars_held += 1
@@ -62,11 +63,11 @@ def decide(t, pair_index, bar, flags, stop, target, quantity, value):  # type: i
 @kernel
 def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ignore[no-untyped-def]
     """Size, check and send an entry; the decision is audited whether it fired or was blocked."""
-    pair = t.pairs[pair_index]
-    instrument = t.instruments[pair.instrument]
-    limit = protected_limit(t.header[0], instrument, side)
+    pair = pair_at(t, pair_index)
+    instrument = instrument_at(t, pair.instrument)
+    limit = protected_limit(header_of(t), instrument, side)
     units = _units(instrument, side, quantity, value)
-    reason = entry_refusal(t, pair_index, side, units, limit, bar.flags)
+    reason = entry_refusal(t, pair_index, side, units, limit, bar.marks)
     emit(
         t,
         _DECISION,
@@ -84,7 +85,7 @@ def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ig
     )
     pair.blocked = reason
     if reason != 0:
-        t.header[0].refused += 1
+        header_of(t).refused += 1
         return
     pair.stop_distance = _paise(instrument, stop)
     pair.target_distance = _paise(instrument, target)
@@ -119,17 +120,17 @@ def _units(instrument, side, quantity, value):  # type: ignore[no-untyped-def]
 @routine
 def mark_books(t):  # type: ignore[no-untyped-def]
     """Value every book at the last prices and audit it: one mark a book and a record that closed bars."""
-    h = t.header[0]
-    for index in range(t.books.shape[0]):
-        t.books[index].equity_paise = t.books[index].cash_paise
-    for index in range(t.pairs.shape[0]):
-        pair = t.pairs[index]
+    h = header_of(t)
+    for index in range(header_of(t).books_n):
+        book_at(t, index).equity_paise = book_at(t, index).cash_paise
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
         if pair.quantity != 0:
-            t.books[pair.book].equity_paise += pair.quantity * t.instruments[pair.instrument].last_price
+            book_at(t, pair.book).equity_paise += pair.quantity * instrument_at(t, pair.instrument).last_price
     if h.decisions == 0:
         return
-    for index in range(t.books.shape[0]):
-        book = t.books[index]
+    for index in range(header_of(t).books_n):
+        book = book_at(t, index)
         emit(
             t,
             _MARK,

@@ -117,10 +117,10 @@ class Engine:
             self._install(record)
         return _NO_OUTPUTS
 
-    def apply_bars(self, *arguments: Any) -> Any:
+    def apply_bars(self, bars: NDArray[Any], *arguments: Any) -> Any:
         """Run the program's compiled batch driver over this engine's arena."""
         assert self._program is not None
-        return self._program.run_bars(self.layout.arena, *arguments)
+        return self._program.run_bars(self.layout.arena, kernel_rows(bars), *arguments)
 
     def books(self) -> dict[str, Any]:
         """Write the books down as a document for a snapshot."""

@@ -57,7 +57,7 @@ def _scalars(*names: str) -> Callable[..., np.dtype[np.void]]:
 
 
 def _window(top: int) -> np.dtype[np.void]:
-    return np.dtype([("count", "i8"), ("place", "i8"), ("sum", "f8"), ("ring", "f8", (top,))], align=True)
+    return np.dtype([("count", "i8"), ("place", "i8"), ("total", "f8"), ("ring", "f8", (top,))], align=True)
 
 
 @kernel
@@ -65,20 +65,20 @@ def sma(s, x, period):  # type: ignore[no-untyped-def]
     """Simple moving average. The sum is made anew each time the window has been gone round: its error stays bounded."""
     if math.isnan(x):
         return _NAN
-    s.sum += x
+    s.total += x
     if s.count >= period:
-        s.sum -= s.ring[s.place]
+        s.total -= s.ring[s.place]
     s.ring[s.place] = x
     s.place += 1
     s.count += 1
     if s.place == period:
         s.place = 0
-        s.sum = 0.0
+        s.total = 0.0
         for i in range(period):
-            s.sum += s.ring[i]
+            s.total += s.ring[i]
     if s.count < period:
         return _NAN
-    return s.sum / period
+    return s.total / period
 
 
 @kernel

@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 
     def noref(array: Any) -> Any: ...
 
+    def address_of(arena: Any) -> Any: ...
+
+    def record_at(address: Any, offset: int, dtype: Any) -> Any: ...
+
     def rows_at(raw: Any, at: int, n: int, dtype: Any) -> Any: ...
 
 elif JIT:
@@ -72,6 +76,26 @@ elif JIT:
             return struct._getvalue()
 
         return array(array), generate
+
+    @intrinsic
+    def address_of(typing_context, arena):
+        """Return an arena's address. Kernels pass it on as one number: no array, no owner, no reference counts."""
+
+        def generate(context, builder, signature, arguments):
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            return builder.ptrtoint(array.data, context.get_value_type(types.intp))
+
+        return types.intp(arena), generate
+
+    @intrinsic
+    def record_at(typing_context, address, offset, dtype):
+        """Open the record of a dtype that lies `offset` bytes behind an address."""
+        record = dtype.dtype
+
+        def generate(context, builder, signature, arguments):
+            return builder.inttoptr(builder.add(arguments[0], arguments[1]), context.get_value_type(record))
+
+        return record(types.intp, types.intp, dtype), generate
 
     @intrinsic
     def rows_at(typing_context, raw, at, n, dtype):
@@ -97,9 +121,17 @@ elif JIT:
         return rows(raw, types.intp, types.intp, dtype), generate
 
 else:
+    np.seterr(over="ignore")  # hashes wrap, as they do in compiled code
 
     def noref(array):
         return array
+
+    def address_of(arena):
+        return arena
+
+    def record_at(arena, offset, dtype):
+        """Open a record whose fields read as attributes, as they do in compiled code."""
+        return arena[offset : offset + dtype.itemsize].view(dtype).view(np.recarray)[0]
 
     def rows_at(raw, at, n, dtype):
         """Open rows whose fields read as attributes, as they do in compiled code."""

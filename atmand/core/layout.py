@@ -7,12 +7,12 @@ Every field that counts is int64; prices are int64 in the instrument's price sca
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.jit import kernel, rows_at
+from atmand.core.jit import kernel, record_at
 from atmand.core.records import AUDIT
 from atmand.core.ticks import DEPTH, LEVEL
 from atmand.market.costs import COSTS
@@ -30,9 +30,7 @@ __all__ = [
     "TABLES",
     "TOKEN",
     "WINDOW",
-    "Tables",
     "allocate",
-    "tables",
 ]
 
 
@@ -41,9 +39,10 @@ def _rows(*names: str) -> list[tuple[str, str]]:
 
 
 BAR: Final = np.dtype(
-    _rows("start_ns", "open", "high", "low", "close", "volume", "ticks", "flags", "base_volume"), align=True
+    _rows("start_ns", "open", "high", "low", "close", "volume", "ticks", "marks", "base_volume"), align=True
 )
-"""A bar; `start_ns` 0 means there is none. `base_volume` is the day's volume before the bar."""
+"""A bar; `start_ns` 0 means there is none. `marks` are BarFlag bits: an interpreted record's `flags` are numpy's own.
+`base_volume` is the day's volume before the bar."""
 
 TOKEN: Final = np.dtype(_rows("token", "instrument"))
 """A slot of the open-addressing table from feed token to instrument; token 0 is empty."""
@@ -137,7 +136,7 @@ ARENA: Final = np.dtype(
     [
         *_rows("bytes", "sequence", "time_ns", "next_due_ns"),
         *_rows("decisions", "entries", "halted"),
-        *_rows("date", "flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
+        *_rows("date", "session_flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
         ("seed", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
         *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade"),
@@ -147,44 +146,84 @@ ARENA: Final = np.dtype(
 )
 
 
-class Tables(NamedTuple):
-    """Every table of an arena, viewed. Inside compiled code this is a tuple of arrays without owners."""
-
-    header: Any
-    instruments: Any
-    tokens: Any
-    windows: Any
-    series: Any
-    ring: Any
-    accounts: Any
-    books: Any
-    pairs: Any
-    orders: Any
-    closed: Any
-    outputs: Any
-    costs: Any
+_INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
+_TOKEN_BYTES: Final = TOKEN.itemsize
+_WINDOW_BYTES: Final = WINDOW.itemsize
+_SERIES_BYTES: Final = SERIES.itemsize
+_RING_BYTES: Final = BAR.itemsize
+_ACCOUNT_BYTES: Final = ACCOUNT.itemsize
+_BOOK_BYTES: Final = BOOK.itemsize
+_PAIR_BYTES: Final = PAIR.itemsize
+_ORDER_BYTES: Final = ORDER.itemsize
+_CLOSED_BYTES: Final = CLOSED.itemsize
+_OUTPUT_BYTES: Final = AUDIT.itemsize
+_COST_BYTES: Final = COSTS.itemsize
 
 
 @kernel
-def tables(arena):  # type: ignore[no-untyped-def]
-    """View an arena's tables; the caller keeps the arena alive."""
-    header = rows_at(arena, 0, 1, ARENA)
-    h = header[0]
-    return Tables(
-        header,
-        rows_at(arena, h.instruments_at, h.instruments_n, INSTRUMENT),
-        rows_at(arena, h.tokens_at, h.tokens_n, TOKEN),
-        rows_at(arena, h.windows_at, h.windows_n, WINDOW),
-        rows_at(arena, h.series_at, h.series_n, SERIES),
-        rows_at(arena, h.ring_at, h.ring_n, BAR),
-        rows_at(arena, h.accounts_at, h.accounts_n, ACCOUNT),
-        rows_at(arena, h.books_at, h.books_n, BOOK),
-        rows_at(arena, h.pairs_at, h.pairs_n, PAIR),
-        rows_at(arena, h.orders_at, h.orders_n, ORDER),
-        rows_at(arena, h.closed_at, h.closed_n, CLOSED),
-        rows_at(arena, h.outputs_at, h.outputs_n, AUDIT),
-        rows_at(arena, h.costs_at, h.costs_n, COSTS),
-    )
+def header_of(t):  # type: ignore[no-untyped-def]
+    """The arena's header row. `t` is what `address_of` made of the arena; the caller keeps the arena alive."""
+    return record_at(t, 0, ARENA)
+
+
+@kernel
+def instrument_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).instruments_at + index * _INSTRUMENT_BYTES, INSTRUMENT)
+
+
+@kernel
+def token_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).tokens_at + index * _TOKEN_BYTES, TOKEN)
+
+
+@kernel
+def window_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).windows_at + index * _WINDOW_BYTES, WINDOW)
+
+
+@kernel
+def series_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).series_at + index * _SERIES_BYTES, SERIES)
+
+
+@kernel
+def ring_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).ring_at + index * _RING_BYTES, BAR)
+
+
+@kernel
+def account_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).accounts_at + index * _ACCOUNT_BYTES, ACCOUNT)
+
+
+@kernel
+def book_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).books_at + index * _BOOK_BYTES, BOOK)
+
+
+@kernel
+def pair_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).pairs_at + index * _PAIR_BYTES, PAIR)
+
+
+@kernel
+def order_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).orders_at + index * _ORDER_BYTES, ORDER)
+
+
+@kernel
+def closed_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).closed_at + index * _CLOSED_BYTES, CLOSED)
+
+
+@kernel
+def output_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).outputs_at + index * _OUTPUT_BYTES, AUDIT)
+
+
+@kernel
+def cost_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).costs_at + index * _COST_BYTES, COSTS)
 
 
 def allocate(counts: dict[str, int], extra_bytes: int) -> tuple[NDArray[np.uint8], int]:

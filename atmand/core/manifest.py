@@ -27,7 +27,7 @@ class StructurePlan:
     """Bars that must be kept so that every indicator can be folded again from the ring."""
     params: tuple[str, ...]
     lookback_slots: int
-    """Bit i is set where parameter i is a look-back: a change folds the structure's indicators again."""
+    """Bit i is set where state depends on parameter i, as on a look-back: a change folds the indicators again."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
+from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
 from atmand.core.orders import cancel, end_order, fill, make_order, transition
 from atmand.core.records import SessionFlag
 from atmand.core.risk import crosses_own, protected_limit, round_to_tick
@@ -45,8 +46,8 @@ _MINUTE_NS: Final = 60_000_000_000
 @kernel
 def submit(t, pair_index, side, kind, purpose, quantity, limit, reason):  # type: ignore[no-untyped-def]
     """Make an order, held back while it would cross one of our own; return its row or -1."""
-    pair = t.pairs[pair_index]
-    held = crosses_own(t, pair.instrument, t.books[pair.book].account, side, limit)
+    pair = pair_at(t, pair_index)
+    held = crosses_own(t, pair.instrument, book_at(t, pair.book).account, side, limit)
     return make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, _HELD if held else _SENT)
 
 
@@ -56,14 +57,14 @@ def request_exit(t, pair_index, reason):  # type: ignore[no-untyped-def]
 
     Where the book has no touch or the table no row, the reason stays and the next tick tries again.
     """
-    pair = t.pairs[pair_index]
+    pair = pair_at(t, pair_index)
     cancel(t, pair.entry_order, _BY_REPLACEMENT)
     if pair.quantity == 0 or pair.exit_order >= 0:
         return
     cancel(t, pair.target_order, _BY_REPLACEMENT)
     pair.exit_reason = reason
     side = np.int64(-1) if pair.quantity > 0 else np.int64(1)
-    limit = protected_limit(t.header[0], t.instruments[pair.instrument], side)
+    limit = protected_limit(header_of(t), instrument_at(t, pair.instrument), side)
     if limit <= 0:
         return
     _clear_way(t, pair_index, side, limit)
@@ -73,16 +74,16 @@ def request_exit(t, pair_index, reason):  # type: ignore[no-untyped-def]
 @kernel
 def _clear_way(t, pair_index, side, limit):  # type: ignore[no-untyped-def]
     """Take our own resting targets that an exit would meet out of its way; they are placed again afterwards."""
-    pair = t.pairs[pair_index]
-    account = t.books[pair.book].account
-    slot = t.instruments[pair.instrument].first_order
+    pair = pair_at(t, pair_index)
+    account = book_at(t, pair.book).account
+    slot = instrument_at(t, pair.instrument).first_order
     while slot >= 0:
-        o = t.orders[slot]
+        o = order_at(t, slot)
         following = o.next
         if (
             o.purpose == _TARGET
             and o.side != side
-            and t.books[o.book].account == account
+            and book_at(t, o.book).account == account
             and (limit - o.limit) * side >= 0
         ):
             end_order(t, slot, _CANCELLED, _BY_SELF_CROSS)
@@ -92,31 +93,31 @@ def _clear_way(t, pair_index, side, limit):  # type: ignore[no-untyped-def]
 @routine
 def match_instrument(t, instrument_index):  # type: ignore[no-untyped-def]
     """Let every working order of an instrument meet the quote that has just arrived, oldest first."""
-    slot = t.instruments[instrument_index].first_order
+    slot = instrument_at(t, instrument_index).first_order
     while slot >= 0:
-        following = t.orders[slot].next
+        following = order_at(t, slot).next
         _match_order(t, instrument_index, slot)
         slot = following
 
 
 @kernel
 def _match_order(t, instrument_index, slot):  # type: ignore[no-untyped-def]
-    h = t.header[0]
-    o = t.orders[slot]
+    h = header_of(t)
+    o = order_at(t, slot)
     if o.cause == h.sequence or h.time_ns < o.active_ns or o.state == _FREE:
         return
     if o.expires_ns > 0 and h.time_ns >= o.expires_ns:
         end_order(t, slot, _EXPIRED, _BY_EXPIRY)
         return
     if o.state == _HELD:
-        if crosses_own(t, instrument_index, t.books[o.book].account, o.side, o.limit):
+        if crosses_own(t, instrument_index, book_at(t, o.book).account, o.side, o.limit):
             return
         transition(t, o, _SENT, _NO_REASON)
     if o.state == _SENT:
         transition(t, o, _OPEN, _NO_REASON)
     if o.purpose == _EXIT:
         _reprice(t, o)
-    if o.purpose == _TARGET and h.flags & _BAR_PATH:
+    if o.purpose == _TARGET and h.session_flags & _BAR_PATH:
         _match_target_on_path(t, slot)
     else:
         _take_depth(t, slot)
@@ -125,7 +126,7 @@ def _match_order(t, instrument_index, slot):  # type: ignore[no-untyped-def]
 @kernel
 def _reprice(t, o):  # type: ignore[no-untyped-def]
     """Keep an exit's protection round the touch: a protected market order can stay unfilled otherwise."""
-    limit = protected_limit(t.header[0], t.instruments[o.instrument], o.side)
+    limit = protected_limit(header_of(t), instrument_at(t, o.instrument), o.side)
     if limit > 0:
         o.limit = limit
 
@@ -133,8 +134,8 @@ def _reprice(t, o):  # type: ignore[no-untyped-def]
 @routine
 def _take_depth(t, slot):  # type: ignore[no-untyped-def]
     """Fill an order from the touch down, level by level, up to its limit."""
-    o = t.orders[slot]
-    instrument = t.instruments[o.instrument]
+    o = order_at(t, slot)
+    instrument = instrument_at(t, o.instrument)
     pair_index = o.pair
     purpose = o.purpose
     side = o.side
@@ -166,9 +167,9 @@ def _match_target_on_path(t, slot):  # type: ignore[no-untyped-def]
 
     By then a stop of the same bar has had its turn: of a stop and a target in one bar, the worse is taken.
     """
-    h = t.header[0]
-    o = t.orders[slot]
-    instrument = t.instruments[o.instrument]
+    h = header_of(t)
+    o = order_at(t, slot)
+    instrument = instrument_at(t, o.instrument)
     if (instrument.last_price - o.limit) * o.side <= 0:
         o.touched = 1
     if o.touched and instrument.exchange_ns % _MINUTE_NS >= h.path_last_ns:
@@ -178,10 +179,10 @@ def _match_target_on_path(t, slot):  # type: ignore[no-untyped-def]
 @kernel
 def _arm(t, pair_index):  # type: ignore[no-untyped-def]
     """Set stop and target round what the entry really paid, on the instrument's grid."""
-    pair = t.pairs[pair_index]
+    pair = pair_at(t, pair_index)
     if pair.quantity == 0:
         return
-    tick = t.instruments[pair.instrument].tick
+    tick = instrument_at(t, pair.instrument).tick
     average = pair.entry_value // pair.entry_quantity
     if pair.stop_distance > 0:
         pair.stop_price = max(round_to_tick(average - pair.side * pair.stop_distance, tick, -pair.side), tick)
@@ -192,17 +193,17 @@ def _arm(t, pair_index):  # type: ignore[no-untyped-def]
 @routine
 def watch_exits(t, instrument_index):  # type: ignore[no-untyped-def]
     """Watch stops, place targets and repeat exits for every position in an instrument, on each of its ticks."""
-    h = t.header[0]
-    price = t.instruments[instrument_index].last_price
-    index = t.instruments[instrument_index].first_pair
+    h = header_of(t)
+    price = instrument_at(t, instrument_index).last_price
+    index = instrument_at(t, instrument_index).first_pair
     while index >= 0:
-        pair = t.pairs[index]
+        pair = pair_at(t, index)
         if pair.quantity != 0 and pair.exit_order < 0:
             if pair.exit_reason != 0:
                 request_exit(t, index, pair.exit_reason)
             elif pair.stop_price > 0 and (price - pair.stop_price) * pair.side <= 0:
                 request_exit(t, index, _BY_STOP)
-                if h.flags & _BAR_PATH and pair.exit_order >= 0 and t.orders[pair.exit_order].state == _SENT:
+                if h.session_flags & _BAR_PATH and pair.exit_order >= 0 and order_at(t, pair.exit_order).state == _SENT:
                     _fill_stop_on_path(t, pair.exit_order)
             elif pair.target_price > 0 and pair.target_order < 0 and pair.entry_order < 0:
                 pair.target_order = submit(
@@ -214,17 +215,17 @@ def watch_exits(t, instrument_index):  # type: ignore[no-untyped-def]
 @kernel
 def _fill_stop_on_path(t, slot):  # type: ignore[no-untyped-def]
     """On a path drawn out of a bar the stop fills at the step that reached it: an extreme, so the worst of the bar."""
-    transition(t, t.orders[slot], _OPEN, _NO_REASON)
+    transition(t, order_at(t, slot), _OPEN, _NO_REASON)
     _take_depth(t, slot)
 
 
 @routine
 def expire_orders(t, session_ended):  # type: ignore[no-untyped-def]
     """End entries that waited too long, and every order at the session's end; return the next expiry."""
-    h = t.header[0]
+    h = header_of(t)
     due_ns = np.int64(np.iinfo(np.int64).max)
-    for slot in range(t.orders.shape[0]):
-        o = t.orders[slot]
+    for slot in range(header_of(t).orders_n):
+        o = order_at(t, slot)
         if o.state == _FREE:
             continue
         if session_ended:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
+from atmand.core.layout import account_at, book_at, cost_at, header_of, instrument_at, order_at, output_at, pair_at
 from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.market.costs import dp_costs, order_costs
@@ -71,11 +72,11 @@ ALLOWED: Final = _allowed()
 @kernel
 def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason):  # type: ignore[no-untyped-def]
     """Append one audit row to the outputs of this record; a full table is counted, never overrun."""
-    h = t.header[0]
-    if h.n_outputs >= t.outputs.shape[0]:
+    h = header_of(t)
+    if h.n_outputs >= header_of(t).outputs_n:
         h.outputs_lost += 1
         return
-    row = t.outputs[h.n_outputs]
+    row = output_at(t, h.n_outputs)
     row.kind = kind
     row.cause = h.sequence
     row.index = h.n_outputs
@@ -98,7 +99,7 @@ def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, 
 def transition(t, order, state, reason):  # type: ignore[no-untyped-def]
     """Move an order to `state` and audit it; an arrow that does not exist is counted and changes nothing."""
     if ALLOWED[order.state, state] == 0:
-        t.header[0].illegal_transitions += 1
+        header_of(t).illegal_transitions += 1
         return False
     order.state = state
     if reason != 0:
@@ -124,11 +125,11 @@ def _latency_ns(h, order_id):  # type: ignore[no-untyped-def]
 @kernel
 def _free_slot(t):  # type: ignore[no-untyped-def]
     """Return a free row of the order table, or -1. The search starts behind the newest order's row."""
-    size = t.orders.shape[0]
-    start = t.header[0].next_order % size
+    size = header_of(t).orders_n
+    start = header_of(t).next_order % size
     for step in range(size):
         slot = (start + step) % size
-        if t.orders[slot].state == _FREE:
+        if order_at(t, slot).state == _FREE:
             return slot
     return -1
 
@@ -136,14 +137,14 @@ def _free_slot(t):  # type: ignore[no-untyped-def]
 @kernel
 def _append(t, instrument, slot):  # type: ignore[no-untyped-def]
     """Put an order behind its instrument's others: older orders meet the market first."""
-    t.orders[slot].next = -1
+    order_at(t, slot).next = -1
     if instrument.first_order < 0:
         instrument.first_order = slot
         return
     last = instrument.first_order
-    while t.orders[last].next >= 0:
-        last = t.orders[last].next
-    t.orders[last].next = slot
+    while order_at(t, last).next >= 0:
+        last = order_at(t, last).next
+    order_at(t, last).next = slot
 
 
 @routine
@@ -155,11 +156,11 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     slot = _free_slot(t)
     if slot < 0:
         return np.int64(-1)
-    h = t.header[0]
-    pair = t.pairs[pair_index]
-    instrument = t.instruments[pair.instrument]
-    book = t.books[pair.book]
-    o = t.orders[slot]
+    h = header_of(t)
+    pair = pair_at(t, pair_index)
+    instrument = instrument_at(t, pair.instrument)
+    book = book_at(t, pair.book)
+    o = order_at(t, slot)
     h.next_order += 1
     h.orders_made += 1
     book.working += 1
@@ -210,19 +211,19 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
 @routine
 def end_order(t, slot, state, reason):  # type: ignore[no-untyped-def]
     """Bring an order to a final state, take it out of its instrument's list and free its row."""
-    o = t.orders[slot]
+    o = order_at(t, slot)
     if o.state != _FILLED and not transition(t, o, state, reason):
         return
-    instrument = t.instruments[o.instrument]
+    instrument = instrument_at(t, o.instrument)
     if instrument.first_order == slot:
         instrument.first_order = o.next
     else:
         before = instrument.first_order
-        while t.orders[before].next != slot:
-            before = t.orders[before].next
-        t.orders[before].next = o.next
-    t.books[o.book].working -= 1
-    pair = t.pairs[o.pair]
+        while order_at(t, before).next != slot:
+            before = order_at(t, before).next
+        order_at(t, before).next = o.next
+    book_at(t, o.book).working -= 1
+    pair = pair_at(t, o.pair)
     if pair.entry_order == slot:
         pair.entry_order = -1
     if pair.exit_order == slot:
@@ -246,13 +247,13 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
 
     Costs are those of the order so far, less what was charged before, so that they do not depend on how it was cut.
     """
-    h = t.header[0]
-    o = t.orders[slot]
-    pair = t.pairs[o.pair]
-    book = t.books[o.book]
-    account = t.accounts[book.account]
+    h = header_of(t)
+    o = order_at(t, slot)
+    pair = pair_at(t, o.pair)
+    book = book_at(t, o.book)
+    account = account_at(t, book.account)
     value = quantity * price
-    rates = t.costs[t.instruments[o.instrument].cost_group + book.delivery]
+    rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
     costs = order_costs(rates, o.side, o.value + value) - order_costs(rates, o.side, o.value)
     costs += dp_costs(rates, o.side, pair.sold_today)
     if o.side < 0:
@@ -295,7 +296,7 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     """Give a flat pair's first fill a trade of its own."""
     if pair.quantity != 0:
         return
-    h = t.header[0]
+    h = header_of(t)
     h.next_trade += 1
     pair.trade = h.next_trade
     pair.side = o.side

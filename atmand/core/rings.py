@@ -36,7 +36,7 @@ def ring_drafts(layout: Layout, keys: Sequence[str]) -> list[Draft]:
     for index, series in enumerate(table(layout.arena, "series")):
         instrument = places.get(layout.keys[int(series["instrument"])])
         bars = ring_bars(layout, index)
-        bars = bars[bars["flags"] & BarFlag.PARTIAL == 0]
+        bars = bars[bars["marks"] & BarFlag.PARTIAL == 0]
         if instrument is None or not len(bars):
             continue
         rows = np.zeros(len(bars), HISTORY_ROW)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
+from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
 from atmand.core.records import BarFlag
 from atmand.core.words import OrderState, Reason
 
@@ -45,11 +46,11 @@ _RESERVE: Final = 4
 @routine
 def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ignore[no-untyped-def]
     """Return the first reason against an entry, or Reason.NONE."""
-    h = t.header[0]
-    pair = t.pairs[pair_index]
-    book = t.books[pair.book]
-    instrument = t.instruments[pair.instrument]
-    reason = _state_refusal(t, h, book, instrument, bar_flags)
+    header_of(t)
+    pair = pair_at(t, pair_index)
+    book = book_at(t, pair.book)
+    instrument = instrument_at(t, pair.instrument)
+    reason = _state_refusal(t, pair.book, instrument, bar_flags)
     if reason != _NONE:
         return reason
     if book.delivery and side < 0:
@@ -75,8 +76,10 @@ def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
 
 
 @kernel
-def _state_refusal(t, h, book, instrument, bar_flags):  # type: ignore[no-untyped-def]
+def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-untyped-def]
     """Reasons that lie in the state of session, book and market, whatever the order."""
+    h = header_of(t)
+    book = book_at(t, book_index)
     if h.entries == 0:
         return _ENTRIES_OFF
     if book.paused:
@@ -89,20 +92,31 @@ def _state_refusal(t, h, book, instrument, bar_flags):  # type: ignore[no-untype
         return _NO_QUOTE
     if h.time_ns - instrument.tick_ns > h.stale_ns:
         return _STALE
-    if book.day_equity_paise - book.equity_paise >= book.daily_loss_paise:
+    if book.day_equity_paise - _equity(t, book_index) >= book.daily_loss_paise:
         return _DAILY_LOSS
-    rows = t.orders.shape[0] // t.books.shape[0]
+    rows = header_of(t).orders_n // header_of(t).books_n
     if book.working >= rows - rows // _RESERVE:
         return _CAPACITY
     return _NONE
 
 
 @kernel
+def _equity(t, book_index):  # type: ignore[no-untyped-def]
+    """Value the book now: its last mark is as old as the last closed bar."""
+    total = book_at(t, book_index).cash_paise
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
+        if pair.book == book_index and pair.quantity != 0:
+            total += pair.quantity * instrument_at(t, pair.instrument).last_price
+    return total
+
+
+@kernel
 def _entering(t, book_index):  # type: ignore[no-untyped-def]
     """Count the book's pairs that are flat with an entry in the market: each may become a position."""
     count = np.int64(0)
-    for index in range(t.pairs.shape[0]):
-        pair = t.pairs[index]
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
         if pair.book == book_index and pair.quantity == 0 and pair.entry_order >= 0:
             count += 1
     return count
@@ -115,14 +129,14 @@ def _committed(t, book_index):  # type: ignore[no-untyped-def]
     A short's proceeds are cash, but stay as its margin, and as much again is held against it.
     """
     total = np.int64(0)
-    for index in range(t.pairs.shape[0]):
-        pair = t.pairs[index]
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
         if pair.book != book_index:
             continue
         if pair.quantity < 0:
             total -= 2 * pair.value_paise
         if pair.entry_order >= 0:
-            o = t.orders[pair.entry_order]
+            o = order_at(t, pair.entry_order)
             total += (o.quantity - o.filled) * o.limit
     return total
 
@@ -155,11 +169,11 @@ def protected_limit(h, instrument, side):  # type: ignore[no-untyped-def]
 @kernel
 def crosses_own(t, instrument_index, account, side, limit):  # type: ignore[no-untyped-def]
     """Say whether an order would meet one of the account's own working orders in the market."""
-    slot = t.instruments[instrument_index].first_order
+    slot = instrument_at(t, instrument_index).first_order
     while slot >= 0:
-        o = t.orders[slot]
+        o = order_at(t, slot)
         working = o.state == _SENT or o.state == _OPEN or o.state == _PART
-        if working and o.side != side and t.books[o.book].account == account and (limit - o.limit) * side >= 0:
+        if working and o.side != side and book_at(t, o.book).account == account and (limit - o.limit) * side >= 0:
             return True
         slot = o.next
     return False

@@ -126,10 +126,11 @@ def _series_of(manifest: Manifest, pairs: NDArray[Any]) -> dict[tuple[int, int],
 def _fill_header(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], time_ns: int) -> None:
     header = arena[: ARENA.itemsize].view(ARENA)
     for name in (
-        "date", "flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns", "seed",
+        "date", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns", "seed",
         "protection_bps", "entry_wait_ns", "stale_ns",
     ):  # fmt: skip
         header[name] = head[name]
+    header["session_flags"] = head["flags"]
     header["time_ns"] = time_ns
     header["entries"] = 1
     header["decisions"] = 1

@@ -12,6 +12,7 @@ import numpy as np
 
 from atmand.core.bars import NEVER_NS, close_due_bars, gap_into_bars, merge_history, tick_into_bars
 from atmand.core.jit import kernel, routine, rows_at
+from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at, window_at
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
 from atmand.core.records import (
     COMMAND_HEAD,
@@ -62,7 +63,7 @@ _HASH: Final = 0x9E3779B1
 @kernel
 def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
     """Move core time to the record's, empty the outputs, and close the bars that are due."""
-    h = t.header[0]
+    h = header_of(t)
     h.sequence = sequence
     h.time_ns = time_ns
     h.n_outputs = 0
@@ -76,10 +77,10 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
 @routine
 def timed_events(t):  # type: ignore[no-untyped-def]
     """Expire orders, square books off and end the session where their time has come; set the next due time."""
-    h = t.header[0]
+    h = header_of(t)
     due_ns = h.next_due_ns
-    for index in range(t.books.shape[0]):
-        book = t.books[index]
+    for index in range(header_of(t).books_n):
+        book = book_at(t, index)
         if book.square_off_ns > 0 and book.squared == 0:
             if h.time_ns >= book.square_off_ns:
                 book.squared = 1
@@ -101,8 +102,8 @@ def timed_events(t):  # type: ignore[no-untyped-def]
 @kernel
 def _exit_pairs(t, book, instrument, reason):  # type: ignore[no-untyped-def]
     """Exit a book's positions (-1: every book's) in an instrument (-1: in all)."""
-    for index in range(t.pairs.shape[0]):
-        pair = t.pairs[index]
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
         if (book < 0 or pair.book == book) and (instrument < 0 or pair.instrument == instrument):
             request_exit(t, index, reason)
 
@@ -110,19 +111,19 @@ def _exit_pairs(t, book, instrument, reason):  # type: ignore[no-untyped-def]
 @kernel
 def _instrument_of(t, token):  # type: ignore[no-untyped-def]
     """Look a feed token up; -1 for one that is not in the session's universe."""
-    mask = t.tokens.shape[0] - 1
+    mask = header_of(t).tokens_n - 1
     place = ((token * _HASH) >> 8) & mask
-    while t.tokens[place].token != 0:
-        if t.tokens[place].token == token:
-            return t.tokens[place].instrument
+    while token_at(t, place).token != 0:
+        if token_at(t, place).token == token:
+            return token_at(t, place).instrument
         place = (place + 1) & mask
     return np.int64(-1)
 
 
 @kernel
 def _in_windows(t, group, time_ns):  # type: ignore[no-untyped-def]
-    for index in range(t.windows.shape[0]):
-        window = t.windows[index]
+    for index in range(header_of(t).windows_n):
+        window = window_at(t, index)
         if window.group == group and window.open_ns <= time_ns < window.close_ns:
             return True
     return False
@@ -138,13 +139,13 @@ def on_ticks(t, body, n):  # type: ignore[no-untyped-def]
 
 @kernel
 def _on_tick(t, tick):  # type: ignore[no-untyped-def]
-    h = t.header[0]
+    h = header_of(t)
     index = _instrument_of(t, tick.token)
     if index < 0:
         h.unknown_tokens += 1
         return
     h.ticks += 1
-    instrument = t.instruments[index]
+    instrument = instrument_at(t, index)
     instrument.last_price = tick.last_price
     instrument.tick_ns = h.time_ns
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
@@ -201,20 +202,20 @@ def on_gap(t, body):  # type: ignore[no-untyped-def]
 @routine
 def on_limits(t, body, n):  # type: ignore[no-untyped-def]
     """Put the operator's limits in force, between two records."""
-    h = t.header[0]
+    h = header_of(t)
     h.entries = rows_at(body, 0, 1, LIMITS_HEAD)[0].entries
     rows = rows_at(body, _LIMITS_HEAD_BYTES, n, LIMITS_ROW)
     for i in range(n):
         row = rows[i]
-        if not 0 <= row.book < t.books.shape[0]:
+        if not 0 <= row.book < header_of(t).books_n:
             continue
-        book = t.books[row.book]
+        book = book_at(t, row.book)
         added = row.capital_paise - book.capital_paise
         book.capital_paise = row.capital_paise
         book.cash_paise += added
         book.equity_paise += added
         book.day_equity_paise += added
-        t.accounts[book.account].cash_paise += added
+        account_at(t, book.account).cash_paise += added
         book.order_value_paise = row.order_value_paise
         book.position_value_paise = row.position_value_paise
         book.daily_loss_paise = row.daily_loss_paise
@@ -228,30 +229,30 @@ def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
     rows = rows_at(body, _PARAMS_HEAD_BYTES, n, PARAMS_ROW)
     for i in range(n):
         row = rows[i]
-        if not 0 <= row.book < t.books.shape[0]:
+        if not 0 <= row.book < header_of(t).books_n:
             continue
-        book = t.books[row.book]
+        book = book_at(t, row.book)
         values = rows_at(arena, book.params_at, book.params_size // 8, _VALUE)
         if not 0 <= row.slot < values.shape[0] or values[row.slot] == row.value:
             continue
         values[row.slot] = row.value
         if (book.lookback_slots >> row.slot) & 1:
-            t.header[0].refold = 1
-            for index in range(t.pairs.shape[0]):
-                if t.pairs[index].book == row.book:
-                    t.pairs[index].folded = 0
+            header_of(t).refold = 1
+            for index in range(header_of(t).pairs_n):
+                if pair_at(t, index).book == row.book:
+                    pair_at(t, index).folded = 0
 
 
 @routine
 def on_command(t, body):  # type: ignore[no-untyped-def]
     """Do what the operator, or the daemon for him, said."""
-    h = t.header[0]
+    h = header_of(t)
     command = rows_at(body, 0, 1, COMMAND_HEAD)[0]
     if command.code == _ENTRIES_OFF or command.code == _ENTRIES_ON:
         h.entries = 1 if command.code == _ENTRIES_ON else 0
     elif command.code == _PAUSE_BOOK or command.code == _RESUME_BOOK:
-        for index in range(t.books.shape[0]):
+        for index in range(header_of(t).books_n):
             if command.book < 0 or command.book == index:
-                t.books[index].paused = 1 if command.code == _PAUSE_BOOK else 0
+                book_at(t, index).paused = 1 if command.code == _PAUSE_BOOK else 0
     elif command.code == _EXIT_POSITION and h.decisions:
         _exit_pairs(t, command.book, command.instrument, _BY_COMMAND)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -71,7 +70,7 @@ class Compiled:
     ready: list[str] = field(default_factory=list)
     """Locals that must not be missing before the strategy may decide."""
     lookbacks: set[str] = field(default_factory=set)
-    """Parameters used as a look-back."""
+    """Parameters that what is kept from bar to bar depends on: look-backs, and numbers inside such calls."""
     ring_bars: int = 2
     warm_up: list[tuple[Indicator, tuple[str | float, ...], int]] = field(default_factory=list)
 
@@ -87,6 +86,7 @@ class Compiler:
         self._open_signals: list[str] = []
         self._instances: dict[str, str] = {}
         self._depth_of: dict[str, int] = {}
+        self._params_of: dict[str, set[str]] = {}
         self.result = Compiled()
 
     def number(self, text: str, *path: str) -> str:
@@ -110,9 +110,9 @@ class Compiler:
     def compile_signals(self) -> None:
         """Compile every signal, so that one which no rule uses is checked all the same."""
         for name in self._signals:
-            self._signal(name)
+            self._signal(name, 0)
 
-    def _compile(self, text: str, path: tuple[str, ...]) -> Value:
+    def _compile(self, text: str, path: tuple[str, ...], depth: int = 0) -> Value:
         try:
             tree = ast.parse(text.strip(), mode="eval")
         except SyntaxError as error:
@@ -120,9 +120,9 @@ class Compiler:
             self._refuse(path, text, column, f"not an expression: {error.msg}", "see docs/strategies.md")
         except (ValueError, RecursionError, MemoryError):
             self._refuse(path, text, 0, "not an expression", "split it into signals")
-        return _Walk(self, text, path).value(tree.body, 0)
+        return _Walk(self, text, path).value(tree.body, depth)
 
-    def _signal(self, name: str) -> Value:
+    def _signal(self, name: str, depth: int) -> Value:
         if name in self._compiled_signals:
             return self._compiled_signals[name]
         path = ("signals", name)
@@ -130,12 +130,23 @@ class Compiler:
             chain = " -> ".join([*self._open_signals, name])
             self._refuse(path, self._signals[name], 0, f"signal refers to itself: {chain}", "break the circle")
         self._open_signals.append(name)
-        value = self._compile(self._signals[name], path)
+        value = self._compile(self._signals[name], path, depth)
         self._open_signals.pop()
         local = f"x_{name}"
+        self._depth_of[local] = self._bars_behind(value.code)
+        self._params_of[local] = self._params_behind(value.code)
         self.result.statements.append(f"{local} = {value.code}")
         self._compiled_signals[name] = Value(local, value.type, value.constant)
         return self._compiled_signals[name]
+
+    def _bars_behind(self, code: str) -> int:
+        """Return how many bars what a piece of code reads must have seen, signals and indicators in it included."""
+        return max((bars for local, bars in self._depth_of.items() if _reads(code, local)), default=0)
+
+    def _params_behind(self, code: str) -> set[str]:
+        """Return the parameters that a piece of code depends on, through signals and indicators too."""
+        found = set(re.findall(r"\bp\.(\w+)", code))
+        return found.union(*(params for local, params in self._params_of.items() if _reads(code, local)))
 
     def _refuse(self, path: tuple[str, ...], text: str, offset: int, what: str, remedy: str) -> NoReturn:
         place = self._source.find_text(*path)
@@ -163,11 +174,11 @@ class _Walk:
             case ast.Constant(value=bool(state)):
                 return Value(str(state), _Type.BOOL, float(state))
             case ast.Constant(value=int() | float() as number):
-                if not math.isfinite(number) or abs(number) > 1e15:
-                    self._refuse(node, f"{number!r} is no usable number", "write a finite number below 1e15")
+                if not abs(number) <= 1e15:
+                    self._refuse(node, "this is no usable number", "write a finite number below 1e15")
                 return Value(repr(float(number)), _Type.NUMBER, float(number))
             case ast.Name(id=name):
-                return self._name(node, name)
+                return self._name(node, name, depth)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 inner = self._number(operand, depth)
                 return Value(f"(-{inner.code})", _Type.NUMBER, None if inner.constant is None else -inner.constant)
@@ -202,14 +213,14 @@ class _Walk:
             self._refuse(node, "this is a number where a condition is wanted", "compare it with something")
         return value
 
-    def _name(self, node: ast.expr, name: str) -> Value:
+    def _name(self, node: ast.expr, name: str, depth: int) -> Value:
         compiler = self._compiler
         if name in FIELDS:
             return Value(FIELDS[name], _Type.NUMBER)
         if name in compiler._params:
             return Value(f"p.{name}", _Type.NUMBER)
         if name in compiler._signals:
-            return compiler._signal(name)
+            return compiler._signal(name, depth + 1)
         if name in INDICATORS:
             self._refuse(node, f"{name} is an indicator and needs its arguments", f"write {_example(INDICATORS[name])}")
         known = [*FIELDS, *compiler._params, *compiler._signals, *INDICATORS, *_CROSSINGS, *_FUNCTIONS]
@@ -251,7 +262,7 @@ class _Walk:
             self._check_count(node, name, least, most)
             arguments = [self._number(argument, depth).code for argument in node.args]
             return Value(f"{name}({', '.join(arguments)})", _Type.NUMBER)
-        self._name(node.func, name)
+        self._name(node.func, name, depth)
         self._refuse(node, f"{name} is not a function", "remove the parentheses")
 
     def _crossing(self, node: ast.Call, name: str, depth: int) -> Value:
@@ -267,6 +278,7 @@ class _Walk:
         source = FIELDS["close"]
         lookbacks = len(row.lookbacks)
         if row.inputs == ("source",) and (len(arguments) > lookbacks or (arguments and self._is_series(arguments[0]))):
+            self._check_source(arguments[0], row)
             source = self._number(arguments.pop(0), depth).code
         needed = sum(default is None for _, default, _ in row.lookbacks)
         if not needed <= len(arguments) <= lookbacks:
@@ -299,6 +311,13 @@ class _Walk:
             return node.id in FIELDS or node.id in self._compiler._signals
         return not isinstance(node, ast.Constant | ast.UnaryOp)
 
+    def _check_source(self, node: ast.expr, row: Indicator) -> None:
+        """Refuse a source that no bar changes: mostly a look-back that was computed."""
+        moving = (*FIELDS, *self._compiler._signals, *INDICATORS)
+        if not any(isinstance(part, ast.Name) and part.id in moving for part in ast.walk(node)):
+            what = f"the source of {row.name} does not depend on the bar"
+            self._refuse(node, what, "a look-back is a whole number or a parameter in bars")
+
     def _check_output(self, node: ast.Call, row: Indicator, output: tuple[str, ast.expr] | None) -> None:
         if row.outputs and output is None:
             parts = ", ".join(f".{name}" for name in row.outputs)
@@ -323,7 +342,6 @@ class _Walk:
                 if parameter.range[0] < least:
                     self._refuse(node, f"{where} may become {parameter.range[0]:g}", f"begin its range at {least}")
                 top = int(parameter.range[1])
-                self._compiler.result.lookbacks.add(name)
                 return f"lookback(p.{name}, {least}, {top})", top, name
         self._refuse(node, f"{where} must be a whole number or a parameter in bars", "name a parameter for it")
 
@@ -333,6 +351,8 @@ class _Walk:
         if call not in compiler._instances:
             name = f"{prefix}{len(compiler._instances)}"
             compiler._instances[call] = name
+            compiler._params_of[name] = compiler._params_behind(call)
+            compiler.result.lookbacks |= compiler._params_of[name]
             compiler.result.state.append(StateField(name, code, dtype))
             targets = ", ".join(f"{name}_{output}" for output in outputs) or name
             compiler.result.statements.append(f"{targets} = {call.format(name)}")
@@ -341,7 +361,7 @@ class _Walk:
     def _grow_ring(self, row: Indicator, tops: list[int], values: list[str | float], local: str, source: str) -> None:
         """Keep enough bars to fold this indicator again, on top of what its source needs itself."""
         compiler = self._compiler
-        inner = max((bars for name, bars in compiler._depth_of.items() if name in source), default=0)
+        inner = compiler._bars_behind(source)
         if local not in compiler._depth_of:
             compiler.result.warm_up.append((row, tuple(values), inner))
         own = _RECURSIVE_RING * max(tops) if row.recursive else row.warm_up(*tops) + 1
@@ -357,6 +377,11 @@ class _Walk:
         lines = self._text.strip().splitlines(keepends=True)
         offset = sum(len(line) for line in lines[: node.lineno - 1]) + node.col_offset + self._indent
         self._compiler._refuse(self._path, self._text, offset, what, remedy)
+
+
+def _reads(code: str, local: str) -> bool:
+    """Say whether code reads a local or one of its parts, such as `i3_hist` of `i3`."""
+    return re.search(rf"\b{local}(?:_|\b)", code) is not None
 
 
 def _example(row: Indicator) -> str:

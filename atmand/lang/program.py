@@ -30,8 +30,8 @@ from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
 from atmand.core.decide import decide, mark_books
 from atmand.core.indicators import INDICATORS, atr, ema, lookback, macd, rsi, sma
-from atmand.core.jit import entry, kernel, noref, routine, rows_at
-from atmand.core.layout import tables
+from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
+from atmand.core.layout import book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at, series_at
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
 from atmand.core.ticks import TICK
 
@@ -42,9 +42,9 @@ _STEP: Final = '''
 @kernel
 def _step(arena, t, index, bar):
     """Fold a closed bar into a pair's indicators: (flags, stop, target, quantity, value)."""
-    pair = t.pairs[index]
-    scale = float(t.instruments[pair.instrument].price_scale)
-    params_at = t.books[pair.book].params_at
+    pair = pair_at(t, index)
+    scale = float(instrument_at(t, pair.instrument).price_scale)
+    params_at = book_at(t, pair.book).params_at
     slab_at = pair.slab_at
     open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
     volume = float(bar.volume)
@@ -55,15 +55,15 @@ def _step(arena, t, index, bar):
 @routine
 def _forget(arena, t, index):
     """Set a pair's indicator state to nothing, so that it can be folded again."""
-    pair = t.pairs[index]
+    pair = pair_at(t, index)
 {sizes}
 
 
 '''
 
 _CASE: Final = """    if pair.structure == {index}:
-        s = rows_at(arena, slab_at, 1, STATE_{name})[0]
-        p = rows_at(arena, params_at, 1, PARAMS_{name})[0]
+        s = record_at(t, slab_at, STATE_{name})
+        p = record_at(t, params_at, PARAMS_{name})
         flags = step_{name}(s, p, open_, high, low, close, volume)
         return flags, s.stop, s.target, s.quantity, s.value"""
 
@@ -73,15 +73,15 @@ _SIZE: Final = """    if pair.structure == {index}:
 _TAIL: Final = '''@routine
 def _fold_again(arena, t):
     """Fold the ring's bars again into every pair whose state they no longer match; nothing is decided."""
-    t.header[0].refold = 0
-    for index in range(t.pairs.shape[0]):
-        pair = t.pairs[index]
+    header_of(t).refold = 0
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
         if pair.folded:
             continue
         _forget(arena, t, index)
-        series = t.series[pair.series]
+        series = series_at(t, pair.series)
         for number in range(max(0, series.count - series.ring_size), series.count):
-            flags, _, _, _, _ = _step(arena, t, index, t.ring[series.ring_at + number % series.ring_size])
+            flags, _, _, _, _ = _step(arena, t, index, ring_at(t, series.ring_at + number % series.ring_size))
             pair.ready = flags & 1
         pair.folded = 1
 
@@ -89,14 +89,14 @@ def _fold_again(arena, t):
 @routine
 def _closed(arena, t):
     """Let the strategies of every bar that this record closed decide, then mark the books."""
-    h = t.header[0]
+    h = header_of(t)
     for number in range(h.n_closed):
-        row = t.closed[number]
-        index = t.series[row.series].first_pair
+        row = closed_at(t, number)
+        index = series_at(t, row.series).first_pair
         while index >= 0:
             flags, stop, target, quantity, value = _step(arena, t, index, row.bar)
             decide(t, index, row.bar, flags, stop, target, quantity, value)
-            index = t.pairs[index].next_in_series
+            index = pair_at(t, index).next_in_series
     h.n_closed = 0
     mark_books(t)
 
@@ -105,8 +105,8 @@ def _closed(arena, t):
 def apply(arena, kind, body, rows, sequence, time_ns):
     arena = noref(arena)
     body = noref(body)
-    t = tables(arena)
-    h = t.header[0]
+    t = address_of(arena)
+    h = header_of(t)
     if h.refold:
         _fold_again(arena, t)
     if begin(t, sequence, time_ns):
@@ -139,10 +139,10 @@ def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
     Stops early when `audit` might not hold another bar's rows; the caller empties it and calls again.
     """
     arena = noref(arena)
-    t = tables(arena)
-    h = t.header[0]
+    t = address_of(arena)
+    h = header_of(t)
     ticks = rows_at(body, 0, bars.shape[1], TICK)
-    room = 12 * t.outputs.shape[0]
+    room = 12 * header_of(t).outputs_n
     written = 0
     for at in range(first, bars.shape[0]):
         if written + room > audit.shape[0]:
@@ -154,7 +154,7 @@ def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
                 sequence += 1
                 rows = apply(arena, {TIMER}, body, 0, sequence, due_ns)
                 for row in range(rows):
-                    audit[written] = t.outputs[row]
+                    audit[written] = output_at(t, row)
                     written += 1
                 due_ns = timer_ns(h, time_ns)
             if n == 0:
@@ -162,7 +162,7 @@ def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
             sequence += 1
             rows = apply(arena, {FRAME}, body, n, sequence, max(time_ns, h.time_ns + 1))
             for row in range(rows):
-                audit[written] = t.outputs[row]
+                audit[written] = output_at(t, row)
                 written += 1
     return bars.shape[0], written, sequence
 '''

@@ -132,7 +132,7 @@ def test_a_packet_without_exchange_time_is_bucketed_by_core_time_and_flags_its_b
     market = Market()
     market.tick(30, 100_000, packet=8)
     market.timer(61)
-    assert market.bars()["flags"][0] & BarFlag.CORE_TIME
+    assert market.bars()["marks"][0] & BarFlag.CORE_TIME
 
 
 def test_a_gap_marks_bars_partial_and_no_entry_is_made_on_them() -> None:
@@ -142,7 +142,7 @@ def test_a_gap_marks_bars_partial_and_no_entry_is_made_on_them() -> None:
     market.gap(60.9, since=60.6)
     market.timer(61)
     market.timer(121)
-    assert [bool(bar["flags"] & BarFlag.PARTIAL) for bar in market.bars()] == [False, True]
+    assert [bool(bar["marks"] & BarFlag.PARTIAL) for bar in market.bars()] == [False, True]
     decisions = market.audit(Kind.AUDIT_DECISION)
     assert [(row["reason"], row["state"]) for row in decisions] == [(Reason.NONE, 1)]
 
@@ -151,7 +151,7 @@ def test_a_gap_marks_bars_partial_and_no_entry_is_made_on_them() -> None:
     market.gap(65, since=40)
     market.tick(66, 100_000)
     market.timer(121)
-    assert [bool(bar["flags"] & BarFlag.PARTIAL) for bar in market.bars()] == [True, True]
+    assert [bool(bar["marks"] & BarFlag.PARTIAL) for bar in market.bars()] == [True, True]
 
 
 def test_a_bar_that_began_within_a_gap_is_partial_and_blocks_the_entry() -> None:
@@ -170,26 +170,26 @@ def test_history_fills_missing_bars_and_replaces_partial_ones_but_not_whole_ones
     market.gap(200, since=75)
     market.tick(205, 100_200)
     market.timer(241)
-    assert [bool(bar["flags"] & BarFlag.PARTIAL) for bar in market.bars()] == [False, True, True]
+    assert [bool(bar["marks"] & BarFlag.PARTIAL) for bar in market.bars()] == [False, True, True]
     given_rows = candles(0, [90_000, 90_100, 90_200, 90_300])
     market.history(given_rows, 242, to=242)
     bars = market.bars()
     assert [int(bar["close"]) for bar in bars] == [100_000, 90_100, 90_200, 90_300]
-    assert not (bars["flags"] & BarFlag.PARTIAL).any()
+    assert not (bars["marks"] & BarFlag.PARTIAL).any()
     assert list(np.diff(bars["start_ns"])) == [MINUTE] * 3
 
 
 def test_an_unfinished_candle_completes_the_bar_being_built() -> None:
     market = Market(opened=3_630)
     market.tick(3_632, 100_000, volume=50_100)
-    assert market.series()["building"]["flags"] & BarFlag.PARTIAL
+    assert market.series()["building"]["marks"] & BarFlag.PARTIAL
     rows = candles(0, walk(3, 61), volume=800)
     rows[-1]["open"], rows[-1]["high"], rows[-1]["low"], rows[-1]["volume"] = 99_000, 101_000, 98_500, 1_900
     market.history(rows, 3_634, to=3_633)
     market.tick(3_640, 100_300, volume=50_600)
     market.timer(3_661)
     bar = market.bars()[-1]
-    assert not bar["flags"] & BarFlag.PARTIAL
+    assert not bar["marks"] & BarFlag.PARTIAL
     assert ohlcv([bar])[0] == (OPEN + 60 * MINUTE, 99_000, 101_000, 98_500, 100_300, 50_600 - 60 * 800)
 
 
@@ -204,7 +204,7 @@ def test_a_candle_cut_off_within_a_waiting_bar_does_not_lose_the_ticks_after_it(
     market.timer(3_661)
     bar = market.bars()[-1]
     assert ohlcv([bar])[0][2:] == (103_000, 99_495, 103_000, 50_500 - 60 * 800)
-    assert not bar["flags"] & BarFlag.PARTIAL
+    assert not bar["marks"] & BarFlag.PARTIAL
 
 
 def test_a_candle_whose_grace_runs_is_kept_though_the_next_bar_has_begun() -> None:

@@ -1,0 +1,145 @@
+"""asyncio beside uvloop under our own feed: send to decision at the pace of a market, and processor time a frame.
+
+Prints JSON lines; writes the section `loops` of docs/performance.md. `event_loops.py LOOP PORT` is one turn of one loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from _report import Report, count, micros, percentiles, table
+
+from atmand.start import prepare_compiler
+
+prepare_compiler(None)
+
+_LOOPS: Final = ("asyncio", "uvloop")
+_ROUNDS: Final = 3
+_LOADS: Final = {"100 at 200/s": (100, 2_000, 5_000), "1,000 at 50/s": (1_000, 500, 20_000)}
+_FLOODS: Final = {"100, flood": (100, 3_000, 0), "1,000, flood": (1_000, 500, 0)}
+_LEFT_OUT: Final = 10
+"""One in so many of a run's first frames warms up and is not counted."""
+_MEMORY_BYTES: Final = 1 << 30
+_SHARED_MEMORY: Final = Path("/dev/shm")
+_DEFINITION: Final = """From the server's `send` (another process, CLOCK_MONOTONIC written into the frame) to the moment at
+which our handler has it decided: `KiteFeed` on aiohttp, the sequencer, the journal (on a memory file system), decode and
+fold, with a minute of market time every 60 frames, so bars close and orders are made on the way. All frames of three
+turns of each loop together, microseconds. *Flood* is the same without a pause: processor time of the client a frame,
+journal's thread included, and frames a second."""
+
+
+def main() -> None:
+    report = Report("loops", "asyncio beside uvloop")
+    here = Path(__file__).resolve().parent
+    server = subprocess.Popen([sys.executable, here / "_ticker.py"], stdout=subprocess.PIPE, text=True)
+    turns: dict[str, list[dict[str, Any]]] = {loop: [] for loop in _LOOPS}
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        for _ in range(_ROUNDS):
+            for loop in _LOOPS:
+                done = subprocess.run(
+                    [sys.executable, __file__, loop, port], check=True, stdout=subprocess.PIPE, text=True
+                )
+                turns[loop].append(json.loads(done.stdout))
+    finally:
+        server.terminate()
+        server.wait(10)
+    paced, floods = [], []
+    for load in _LOADS:
+        for loop in _LOOPS:
+            latency = np.concatenate([turn[load]["latency_ns"] for turn in turns[loop]])
+            p50, p99, p999 = percentiles(latency, 50, 99, 99.9)
+            own = float(np.median([turn[load]["cpu_us"] for turn in turns[loop]]))
+            report.figure(loop, load, p50, "us", p99=p99, p999=p999, cpu_us=own, samples=len(latency))
+            paced.append([load, loop, micros(p50), micros(p99), micros(p999), micros(own)])
+    for load in _FLOODS:
+        for loop in _LOOPS:
+            own = float(np.median([turn[load]["cpu_us"] for turn in turns[loop]]))
+            rate = float(np.median([turn[load]["rate"] for turn in turns[loop]]))
+            report.figure(loop, load, rate, "frames/s", cpu_us=own)
+            floods.append([load, loop, count(rate), micros(own)])
+    report.write(
+        _DEFINITION,
+        table(["instruments, frames", "loop", "p50", "p99", "p99.9", "processor µs a frame"], paced),
+        table(["instruments", "loop", "frames/s", "processor µs a frame"], floods),
+    )
+
+
+def turn(loop: str, port: int) -> None:
+    """Run every load on one loop and print the results as JSON."""
+    import uvloop
+    from _market import program
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    loaded = program()
+    results = {}
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_receive(loaded, port, 100, 50, 1_000))  # imports and first calls stay out of the figures
+        for load, (n, frames, pause_us) in (_LOADS | _FLOODS).items():
+            results[load] = runner.run(_receive(loaded, port, n, frames, pause_us))
+    print(json.dumps(results))
+
+
+async def _receive(loaded: Any, port: int, n: int, frames: int, pause_us: int) -> dict[str, Any]:
+    from _market import OPEN_NS, SECOND_NS, journaled, tokens
+    from pydantic import SecretStr
+
+    from atmand.clocks import GrantedClock
+    from atmand.feed.kite import KiteFeed, KiteFeedSettings
+    from atmand.feed.protocol import Frame
+
+    settings = KiteFeedSettings(
+        api_key=SecretStr("key"),
+        access_token_file=Path(os.devnull),
+        ws_url=f"ws://127.0.0.1:{port}/{n}/{frames}/{pause_us}",
+        connections=1,
+    )
+    clock, done, latency = GrantedClock(OPEN_NS), asyncio.Event(), []
+    began: list[float] = []
+    parent = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=parent) as folder,
+        journaled(loaded, n, Path(folder) / "journal", memory_bytes=_MEMORY_BYTES) as session,
+    ):
+
+        def on_frame(frame: Frame) -> None:
+            if not began:
+                began.extend((time.perf_counter(), time.process_time()))
+            clock.grant(clock.now_ns() + SECOND_NS)
+            session.sequencer.frame(frame.payload, clock.now_ns(), source=frame.source, connection=frame.connection)
+            latency.append(time.monotonic_ns() - struct.unpack_from("<q", frame.payload, len(frame.payload) - 8)[0])
+            if len(latency) == frames:
+                done.set()
+
+        feed = KiteFeed(
+            settings, lambda: "token", tokens(n).tolist(), clock, on_frame, lambda notice: None, lambda time_ns: False
+        )
+        gc.collect()
+        gc.freeze()
+        running = asyncio.create_task(feed.run())
+        async with asyncio.timeout(120):
+            await done.wait()
+        wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+        running.cancel()
+        await asyncio.wait([running])
+        assert int(session.engine.header["ticks"]) == n * len(latency)  # the feed may have come back for more
+    return {"latency_ns": latency[frames // _LEFT_OUT : frames], "cpu_us": cpu / frames * 1e6, "rate": frames / wall}
+
+
+if __name__ == "__main__":
+    sys.exit(turn(sys.argv[1], int(sys.argv[2])) if len(sys.argv) > 1 else main())
