@@ -112,7 +112,9 @@ class _Daemon:
         self._listen()
         async with AsyncExitStack() as stack:
             self._trading = await self._open_state(stack)
-            await self._start(stack)
+            if not await self._started(stack):
+                log.info("stopped", sequence=self._trading.writer.appended, bars=0, fills=0)
+                return int(ExitCode.DONE)
             log.info(
                 "ready",
                 seconds=round(time.monotonic() - started, 2),
@@ -175,6 +177,20 @@ class _Daemon:
             )
         return trading
 
+    async def _started(self, stack: AsyncExitStack) -> bool:
+        """Start, and give that up where a stop is asked for meanwhile: a first start may compile for half a minute."""
+        starting = asyncio.create_task(self._start(stack))
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._stopping.is_set():
+            starting.cancel()
+        try:
+            await starting
+        except asyncio.CancelledError:
+            return False
+        return True
+
     async def _start(self, stack: AsyncExitStack) -> None:
         """Bring up the market's side, compile, open the session, warm up, connect."""
         deployments = deployments_of(self._settings)
@@ -200,6 +216,8 @@ class _Daemon:
         if self._trading.continues(day, program, self._seed):
             self._hours = session_windows(day)
             missed = self._trading.resume(day, universe, now_ns)
+            # What a reload had changed may have been changed back while nothing ran.
+            self._put_params()
         else:
             self._open(day, now_ns)
         self._feed = KiteFeed(
@@ -425,9 +443,13 @@ class _Daemon:
         self._trading.reload(new)
         logs.set_level(new.log.level)
         self._trading.put_limits(now_ns)
-        values = [list(parameter_values(deployment).values()) for deployment in deployments]
-        self._trading.put_params(values, now_ns)
+        self._put_params()
         log.info("reloaded", strategies=len(deployments))
+
+    def _put_params(self) -> None:
+        """Put the configuration's parameter values in force."""
+        values = [list(parameter_values(deployment).values()) for deployment in self._deployments]
+        self._trading.put_params(values, max(self._clock.now_ns(), self._trading.last_ns))
 
     async def _swap(self, new: Settings, deployments: list[Deployment]) -> Program:
         """Compile changed structures in a child and put them in force, if the session has their instruments."""

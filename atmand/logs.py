@@ -23,6 +23,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
+from atmand.log_lines import line
+
 __all__ = ["Level", "LogSettings", "configure", "flush", "is_secret_name", "masked", "set_level"]
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -238,8 +240,7 @@ def _json(context: MutableMapping[str, Any]) -> str:
 
 
 def _text_renderer(*, colors: bool) -> Callable[[MutableMapping[str, Any]], str]:
-    console = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time", sort_keys=False, pad_event_to=24)
-    return lambda context: console(None, "", context)
+    return lambda context: line(context, colors=colors)
 
 
 _PROCESSORS: Final[list[structlog.typing.Processor]] = [

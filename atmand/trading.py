@@ -68,6 +68,7 @@ class Trading:
         self.engine = engine_on(self.store)
         self._narrator = Narrator(self.engine)
         self.sequencer = Sequencer(self.engine, self.writer, self._narrator.hear)
+        self._carried: dict[str, Any] | None = None
         self._universe: Universe | None = None
         self._pairs: tuple[tuple[int, int], ...] = ()
         self._dropped_since_ns = 0
@@ -83,9 +84,11 @@ class Trading:
     def recover(self) -> Recovered | None:
         """Bring the engine to the journal's head and append what a crash kept from being audited."""
         recovered = recover(self._journal, self._snapshots, self.engine, code=kernel_digest())
-        if recovered is None or not self.engine.ready:
+        if recovered is None:
             return None
-        for audit in audit_drafts(recovered.missing_audit) if len(recovered.missing_audit) else ():
+        self._carried = recovered.books
+        missing = recovered.missing_audit
+        for audit in audit_drafts(missing) if missing is not None and len(missing) else ():
             self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows)
         return recovered
 
@@ -128,8 +131,10 @@ class Trading:
         keys = [instrument.key for instrument, _ in universe.instruments]
         carried, bars = bytes(32), []
         if before is not None:
-            carried = self.store.keep_books(self.engine.books())
+            self._carried = self.engine.books()
             bars = ring_drafts(before, keys)
+        if self._carried is not None:
+            carried = self.store.keep_books(self._carried)
         self.store.keep(program)
         terms = terms_of(self._settings, day, simulated=simulated, bar_path=bar_path, seed=seed)
         for draft in (
@@ -147,7 +152,7 @@ class Trading:
             day=day.isoformat(),
             instruments=len(universe.instruments),
             books=len(program.manifest.books),
-            carried=before is not None,
+            carried=self._carried is not None,
             costs_as_of=str(self._settings.market.costs_as_of or day),
         )
 

@@ -12,11 +12,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["limit_backtest"]
+__all__ = ["limit_over"]
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def limit_backtest(  # type: ignore[no-untyped-def]
+def _limit(  # type: ignore[no-untyped-def]
     close, fee, slip, rsi_low, rsi_high, equity
 ):
     """Trade one series of closes; write the equity after each bar, return how many orders there were."""
@@ -52,4 +52,4 @@ def limit_backtest(  # type: ignore[no-untyped-def]
 
 def limit_over(closes: list[NDArray[np.float64]], equity: NDArray[Any]) -> int:
     """Trade several series, one after the other."""
-    return sum(int(limit_backtest(close, 0.0003, 0.0002, 45.0, 55.0, equity)) for close in closes)
+    return sum(int(_limit(close, 0.0003, 0.0002, 45.0, 55.0, equity)) for close in closes)

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from atmand.core.engine import Engine
 from atmand.core.manifest import Program
-from atmand.core.opening import BookLimits, Draft, SessionTerms, instruments_draft, limits_draft, program_draft, session_draft
+from atmand.core.opening import (
+    BookLimits,
+    Draft,
+    SessionTerms,
+    instruments_draft,
+    limits_draft,
+    program_draft,
+    session_draft,
+)
 from atmand.core.records import Kind, Record, Source
 from atmand.feed.kite_decode import decode
 from atmand.journal.settings import JournalSettings

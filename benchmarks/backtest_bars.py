@@ -1,6 +1,6 @@
-"""Back-test: bars a second of `run_backtest`, beside a loop written by hand; and the loop's longest stall while a program loads.
+"""Back-test: bars a second beside a loop written by hand; and the event loop's longest stall while a program loads.
 
-Prints JSON lines; writes the section `backtest` of docs/performance.md. `backtest_bars.py --stall` is one process's load.
+Prints JSON lines; writes the section `backtest` of docs/performance.md. With `--stall` it is one process's load.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _BEAT_S: Final = 0.001
 _DEFINITION: Final = """Bars of all symbols together a second of `run_backtest`, its records, carried books, trades and
 equity curve included, the program loaded before. Each bar is drawn out into four full-mode ticks; orders go through
 intent, latency, depth and the costs of every trade; stops, targets, risk limits and square-off are on, `rsi_macd` as
-shipped with capital enough. *Limit* is `_limit.py`: the same two indicators in one hand-written loop over floats that
+shipped with capital enough. *Limit* is `_limit.py`: the same two indicators in one hand-written loop over floats, which
 fills at the close and knows none of this."""
-_STALL: Final = """While a program is loaded in a thread (from the compiler's cache, then called once), a task on the loop
-wakes every millisecond: the longest time between two wakes of a process was {median:.1f} ms (median of {runs} processes,
-most {most:.1f} ms); without a load it was {idle:.1f} ms. Loading took {load:.0f} ms."""
+_STALL: Final = """While a program is loaded in a thread (from the compiler's cache, then called once), a task on the
+loop wakes every millisecond: the longest time between two wakes was {median:.1f} ms (median of {runs} processes, most
+{most:.1f} ms); without a load it was {idle:.1f} ms. Loading took {load:.0f} ms."""
 
 
 def main() -> None:
@@ -140,9 +140,7 @@ def _series(random: np.random.Generator, starts: np.ndarray[Any, np.dtype[np.int
 
 
 def _stalled() -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, Path(__file__), "--stall"], check=True, stdout=subprocess.PIPE, text=True
-    )
+    done = subprocess.run([sys.executable, Path(__file__), "--stall"], check=True, stdout=subprocess.PIPE, text=True)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer
 

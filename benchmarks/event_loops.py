@@ -1,6 +1,6 @@
 """asyncio beside uvloop under our own feed: send to decision at the pace of a market, and processor time a frame.
 
-Prints JSON lines; writes the section `loops` of docs/performance.md. `event_loops.py LOOP PORT` is one turn of one loop.
+Prints JSON lines; writes the section `loops` of docs/performance.md. With LOOP and PORT it is one turn of one loop.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _LEFT_OUT: Final = 10
 """One in so many of a run's first frames warms up and is not counted."""
 _MEMORY_BYTES: Final = 1 << 30
 _SHARED_MEMORY: Final = Path("/dev/shm")
-_DEFINITION: Final = """From the server's `send` (another process, CLOCK_MONOTONIC written into the frame) to the moment at
-which our handler has it decided: `KiteFeed` on aiohttp, the sequencer, the journal (on a memory file system), decode and
-fold, with a minute of market time every 60 frames, so bars close and orders are made on the way. All frames of three
-turns of each loop together, microseconds. *Flood* is the same without a pause: processor time of the client a frame,
-journal's thread included, and frames a second."""
+_DEFINITION: Final = """From the server's `send` (another process, CLOCK_MONOTONIC written into the frame) to the moment
+at which our handler has it decided: `KiteFeed` on aiohttp, sequencer, journal (on a memory file system), decode and
+fold. Market time moves by a second a frame, so bars close and orders are made on the way. All frames of three turns of
+each loop together, microseconds. *Flood* is the same without a pause: frames a second, and the client's processor time
+a frame, the journal's thread included. uvloop is what the daemon runs on."""
 
 
 def main() -> None:

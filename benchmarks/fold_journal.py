@@ -28,9 +28,10 @@ _SEAL_S: Final = 120
 _RUNS: Final = 5
 _DEFINITION: Final = """A session's records in one segment: a frame a second with a full packet of every instrument,
 timers, and the audit rows that the fold put out. *Written* is the daemon's path in a hot loop (fold, append, checksum,
-audit) until everything is synced to the disk, once; *read* yields every record after its checksum was compared (the file is in memory);
-*folded* reads and applies it, in one Python loop; *compressed* folds the closed, zstd-compressed segment. Records a
-second, medians; generated prices and depths are noisier than a market's, so the compression is a pessimist's."""
+audit) until everything is synced to the disk, once; *read* yields every record after its checksum was compared, the
+file being in memory; *folded* reads and applies it, in one Python loop; *compressed* folds the closed, zstd-compressed
+segment. Records a second, medians; generated prices and depths are noisier than a market's, so the compression is a
+pessimist's."""
 
 
 def main() -> None:

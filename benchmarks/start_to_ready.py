@@ -40,9 +40,9 @@ file = "hundred.toml"
 account = "paper"
 capital_rupees = 50_000_000
 """
-_DEFINITION: Final = """`atmand run` with the embedded exchange and an empty state directory, from the start of the process
-to its `ready` event, with the journal open, the program compiled and loaded, the exchange up, history fetched and
-folded. *Cold*: no compiled code anywhere, so a child process compiles every kernel (once a version of atmand on a
+_DEFINITION: Final = """`atmand run` with the embedded exchange and an empty state directory, from the start of the
+process to its `ready` event: journal open, program compiled and loaded, exchange up, history fetched and folded.
+*Cold*: no compiled code anywhere, so a child process compiles every kernel (once a version of atmand on a
 machine); *warm*: the compiler's cache is filled. Memory is the daemon's own resident set (its exchange is a process of
 its own), at `ready` and after trading for some seconds at the speed that the machine holds. `100 instruments` is the
 shipped `rsi_macd` on 50 shares, each on two exchanges."""

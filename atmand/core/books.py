@@ -6,17 +6,19 @@ never travel; orders find their pair, and lists are linked again in the order of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.layout import ACCOUNT, ARENA, BOOK, ORDER, PAIR
+from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
 from atmand.core.words import OrderState, Purpose
 from atmand.errors import DamagedError
 
-__all__ = ["SCHEMA", "apply_fills", "books_document", "load_books", "open_next_day"]
+__all__ = ["SCHEMA", "apply_fills", "books_document", "load_books", "open_next_day", "without_orders"]
 
 SCHEMA: Final = 1
 
@@ -180,47 +182,69 @@ def _load_orders(
         slot += 1
 
 
-def apply_fills(layout: Layout, rows: NDArray[Any]) -> None:
-    """Book recorded fills on positions and cash, where the code that decided them is gone.
+def apply_fills(document: dict[str, Any], manifest: Manifest, keys: Sequence[str], rows: NDArray[Any]) -> None:
+    """Book recorded fills in a books document, where the code that decided them is gone.
 
-    Working orders do not survive the change of code: their rows are freed, and what is open keeps its stops.
+    `manifest` and `keys` name the rows' books and instruments. Stops and targets of positions that were opened after
+    the document are not known; a strategy's own exits are.
     """
-    pairs, books, accounts = (table(layout.arena, name) for name in ("pairs", "books", "accounts"))
-    places = {pair: index for index, pair in enumerate(layout.pairs)}
-    header = layout.arena[: ARENA.itemsize].view(ARENA)
+    pairs = {(row["book"], row["instrument"]): row for row in document["pairs"]}
     for fill in rows:
-        place = places.get((int(fill["book"]), int(fill["instrument"])))
-        if place is None:
-            raise DamagedError("recorded fill", f"instrument {int(fill['instrument'])} has no row", "keep the strategy")
-        pair, book = pairs[place], books[int(fill["book"])]
-        account = accounts[int(book["account"])]
-        side, quantity, value, costs = (int(fill[name]) for name in ("side", "quantity", "value", "costs"))
-        if pair["quantity"] == 0:
-            pair["side"], pair["trade"], pair["entry_ns"] = side, int(fill["trade"]), int(fill["time_ns"])
-            for name in _TRADE_SUMS:
-                pair[name] = 0
-            book["positions"] += 1
-        if side == pair["side"]:
-            pair["entry_quantity"] += quantity
-            pair["entry_value"] += value
-            pair["value_paise"] += side * value
-        else:
-            share = int(pair["value_paise"]) * quantity // abs(int(pair["quantity"]))
-            pair["value_paise"] -= share
-            pair["exit_quantity"] += quantity
-            pair["exit_value"] += value
-            for row in (pair, book, account):
-                row["realised_paise"] += -side * value - share
+        plan = manifest.books[int(fill["book"])]
+        place = (f"{plan.strategy}@{plan.account}", keys[int(fill["instrument"])])
+        if place not in pairs:
+            pairs[place] = {
+                "book": place[0],
+                "instrument": place[1],
+                **dict.fromkeys(PAIR.names or (), 0),
+                **_named(place),
+            }
+            document["pairs"].append(pairs[place])
+        pair, book = pairs[place], document["books"][place[0]]
+        account = document["accounts"][plan.account]
+        opened = pair["quantity"] == 0
+        if opened:
+            pair.update(side=int(fill["side"]), trade=int(fill["trade"]), entry_ns=int(fill["time_ns"]))
+            pair.update(entry_cause=int(fill["cause"]), entry_index=int(fill["index"]))
+            pair.update(dict.fromkeys((*_TRADE_SUMS, "value_paise"), 0))
+        realised = _book_fill(pair, fill)
+        cash = -int(fill["side"]) * int(fill["value"]) - int(fill["costs"])
+        for owner in (book, account):
+            owner["cash_paise"] += cash
+            owner["costs_paise"] += int(fill["costs"])
+            owner["realised_paise"] += realised
+        book["positions"] += int(opened) - int(pair["quantity"] == 0)
+        header = document["header"]
+        header["next_trade"] = max(header["next_trade"], int(fill["trade"]))
+        header["next_order"] = max(header["next_order"], int(fill["order"]))
+
+
+def without_orders(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a books document whose working orders are gone: the venue that matched them was the process itself."""
+    books = {name: {**book, "working": 0} for name, book in document["books"].items()}
+    return {**document, "books": books, "orders": []}
+
+
+def _named(place: tuple[str, str]) -> dict[str, str]:
+    return {"book": place[0], "instrument": place[1]}
+
+
+def _book_fill(pair: dict[str, Any], fill: Any) -> int:
+    """Move a position by one fill; return what it realised, in paise."""
+    side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
+    pair["costs_paise"] += int(fill["costs"])
+    if side == pair["side"]:
         pair["quantity"] += side * quantity
-        if side < 0:
-            pair["sold_today"] += quantity
-        for row in (pair, book, account):
-            row["costs_paise"] += costs
-        for row in (book, account):
-            row["cash_paise"] -= side * value + costs
-        if pair["quantity"] == 0:
-            for name in _ENDS_WITH_TRADE:
-                pair[name] = 0
-            book["positions"] -= 1
-        header["next_trade"] = max(int(header["next_trade"][0]), int(fill["trade"]))
-        header["next_order"] = max(int(header["next_order"][0]), int(fill["order"]))
+        pair["value_paise"] += side * value
+        pair["entry_quantity"] += quantity
+        pair["entry_value"] += value
+        return 0
+    share = pair["value_paise"] * quantity // abs(pair["quantity"])
+    pair["value_paise"] -= share
+    pair["quantity"] += side * quantity
+    pair["exit_quantity"] += quantity
+    pair["exit_value"] += value
+    pair["realised_paise"] += -side * value - share
+    if pair["quantity"] == 0:
+        pair.update(dict.fromkeys(_ENDS_WITH_TRADE, 0))
+    return int(-side * value - share)

@@ -31,7 +31,7 @@ def kernel_rows(rows: Any) -> Any:
     return rows if JIT else _readable(rows)
 
 
-class _Row(np.record):
+class _Row(np.record):  # type: ignore[misc]  # numpy's stubs call it final
     """A row in the interpreter: its fields read as attributes, before numpy's own of the same name, such as `flags`."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -131,7 +131,7 @@ else:
 
     def record_at(arena, offset, dtype):
         """Open a record whose fields read as attributes, as they do in compiled code."""
-        return arena[offset : offset + dtype.itemsize].view(dtype).view(np.recarray)[0]
+        return _readable(arena[offset : offset + dtype.itemsize].view(dtype))[0]
 
     def rows_at(raw, at, n, dtype):
         """Open rows whose fields read as attributes, as they do in compiled code."""

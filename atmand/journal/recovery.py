@@ -1,40 +1,49 @@
 """Recovery: from the journal's newest session to an engine at its head, ready to go on.
 
-Where the code that recorded is the code that runs, the session is simply folded again, decisions included, which
-proves the audit on the way. Other code never decides a past again: market state is folded with decisions off, books
-come from the newest snapshot, and the recorded fills after it are applied to them.
+Where the code that recorded is the code that runs, the session is simply folded again, decisions included. Other code
+never decides a past again: the books come from the newest snapshot and the fills recorded after it, and a new opening
+carries them on; its bars come from the broker's history.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from atmand.core.books import apply_fills
+from atmand.core.books import apply_fills, without_orders
 from atmand.core.engine import Engine
-from atmand.core.records import AUDIT_KINDS, Kind, head_and_rows
+from atmand.core.manifest import Manifest
+from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, head_and_rows
 from atmand.journal import snapshots
 from atmand.journal.reader import Session, read, sessions
-from atmand.journal.replay import replay, session_code
+from atmand.journal.replay import session_code
+from atmand.journal.sidecars import Sidecars
 
 __all__ = ["Recovered", "recover"]
 
 log = structlog.get_logger()
 
+_NAMING: Final = (Kind.PROGRAM, Kind.INSTRUMENTS, Kind.AUDIT_FILL)
+
 
 @dataclass(frozen=True)
 class Recovered:
-    """Where recovery ended. `missing_audit` are rows of the last cause that a crash kept out of the journal."""
+    """Where recovery ended: the session folded again, or (other code) the books that a new opening carries on."""
 
     session: Session
     records: int
-    decided_again: bool
-    missing_audit: NDArray[Any]
+    missing_audit: NDArray[Any] | None = None
+    """Rows of the last cause that a crash kept out of the journal; None where nothing was folded."""
+    books: dict[str, Any] | None = None
+
+    @property
+    def decided_again(self) -> bool:
+        return self.missing_audit is not None
 
 
 def recover(directory: Path, snapshot_directory: Path, engine: Engine, *, code: bytes) -> Recovered | None:
@@ -49,7 +58,7 @@ def recover(directory: Path, snapshot_directory: Path, engine: Engine, *, code: 
     if session_code(directory, session) == code:
         return _fold(directory, session, engine)
     log.warning("recovering_other_code", session=session.day, sequence=session.last_sequence)
-    return _rebuild(directory, snapshot_directory, session, engine)
+    return _carry_books(directory, snapshot_directory, session)
 
 
 def _fold(directory: Path, session: Session, engine: Engine) -> Recovered:
@@ -64,22 +73,28 @@ def _fold(directory: Path, session: Session, engine: Engine) -> Recovered:
             continue
         outputs = engine.apply(record)
         last, recorded = [outputs.copy()], 0
-    rows = last[0][recorded:] if last else np.zeros(0)
-    return Recovered(session, count, decided_again=True, missing_audit=rows)
+    rows = last[0][recorded:] if last else np.zeros(0, AUDIT)
+    return Recovered(session, count, missing_audit=rows)
 
 
-def _rebuild(directory: Path, snapshot_directory: Path, session: Session, engine: Engine) -> Recovered:
-    """Fold market state with decisions off; take the books from the snapshot and the recorded fills after it."""
-    engine.decide(False)
-    market = (record for record in read(directory, session.first_sequence) if record.kind not in AUDIT_KINDS)
-    result = replay(market, engine)
+def _carry_books(directory: Path, snapshot_directory: Path, session: Session) -> Recovered:
+    """Take the books from the newest snapshot and the fills recorded after it; the session itself is not folded."""
     snapshot = snapshots.newest(snapshot_directory)
-    since = session.first_sequence
-    if snapshot is not None and engine.ready:
-        engine.load_books(snapshot.document)
-        since = max(since, snapshot.sequence + 1)
-    if engine.ready:
-        for record in read(directory, since, kinds=[Kind.AUDIT_FILL]):
-            apply_fills(engine.layout, head_and_rows(record)[1])
-    engine.decide(True)
-    return Recovered(session, result.records, decided_again=False, missing_audit=np.zeros(0))
+    if snapshot is None:
+        log.warning("recovering_without_books", session=session.day)
+        return Recovered(session, 0, books=None)
+    books = without_orders(snapshot.document)
+    manifest: Manifest | None = None
+    keys: list[str] = []
+    count = 0
+    sidecars = Sidecars(directory)
+    for record in read(directory, session.first_sequence, kinds=_NAMING):
+        head, rows = head_and_rows(record)
+        if record.kind == Kind.PROGRAM:
+            manifest = Manifest.from_json(sidecars.get(head["manifest"][0].tobytes()))
+        elif record.kind == Kind.INSTRUMENTS:
+            keys = [str(key, "ascii") for key in rows["key"]]
+        elif record.sequence > snapshot.sequence and manifest is not None:
+            apply_fills(books, manifest, keys, rows)
+            count += len(rows)
+    return Recovered(session, count, books=books)

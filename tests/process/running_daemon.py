@@ -103,19 +103,18 @@ class Daemon:
         self.signal(signal.SIGTERM)
         return self.ended()
 
-    def kill(self) -> None:
-        """End it as a crash would; nothing of it is left afterwards."""
-        children = self.children() if self.process.poll() is None else []
+    def kill(self) -> list[psutil.Process]:
+        """End it as a crash would; return those of its children that outlived it."""
+        children = self.children()
         self.process.kill()
         self.ended()
-        _, alive = psutil.wait_procs(children, timeout=_END_S)
-        for child in alive:
-            child.kill()
+        return list(psutil.wait_procs(children, timeout=_END_S)[1])
 
     def close(self) -> None:
         """End whatever still runs; for fixtures."""
         if self.process.poll() is None:
-            self.kill()
+            for orphan in self.kill():
+                orphan.kill()
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
