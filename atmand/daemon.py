@@ -10,32 +10,28 @@ import asyncio
 import contextlib
 import gc
 import os
-import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from numpy.typing import NDArray
-from pydantic import SecretStr
 
 from atmand import logs
 from atmand.clocks import GrantedClock, MarketClock, WallClock, monotonic_ns
+from atmand.compiling import compiled
 from atmand.core.manifest import Program
 from atmand.core.records import Command, FeedState, GapReason
-from atmand.embedded import EmbeddedExchange, Grant
+from atmand.embedded import EmbeddedExchange, Grant, embedded_exchange
 from atmand.errors import AtmandError, ExitCode, UnreachableError
 from atmand.feed.kite import KiteFeed
 from atmand.feed.kite_protocol import KiteFeedSettings, TokenSource, token_from_file
 from atmand.feed.kite_rest import KiteRest
 from atmand.feed.protocol import FeedNotice, Frame, FrameKind
 from atmand.journal.retention import prune
-from atmand.lang.build import build, program_directory, write_module
 from atmand.lang.program import Deployment, generate, parameter_values
 from atmand.market.sessions import is_open
 from atmand.opening import (
@@ -59,6 +55,7 @@ _SNAPSHOT_S: Final = 300.0
 _SETTLE_S: Final = 0.05
 _DELIVERY_S: Final = 30.0
 _HISTORY_AT_ONCE: Final = 4
+_RETRY_S: Final = 30.0
 _SECOND_NS: Final = 10**9
 _OPEN_EARLY_NS: Final = 15 * 60 * 10**9
 
@@ -194,7 +191,7 @@ class _Daemon:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Bring up the market's side, compile, open the session, warm up, connect."""
         deployments = deployments_of(self._settings)
-        compiling = asyncio.create_task(_compiled(deployments))
+        compiling = asyncio.create_task(compiled(deployments))
         try:
             feed_settings, token = await self._market_side(stack)
             self._rest = await stack.enter_async_context(KiteRest(feed_settings, token, self._clock))
@@ -223,8 +220,10 @@ class _Daemon:
         self._feed = KiteFeed(
             feed_settings, token, universe.tokens, self._clock, self._on_frame, self._on_notice, self._is_open
         )
-        if missed:
-            await self._refill()
+        if missed and self._simulated:
+            await self._refill()  # simulated time stands still meanwhile
+        elif missed:
+            self._refill_due.set()  # ticks first, then the candles up to them: nothing falls between
 
     async def _market_side(self, stack: AsyncExitStack) -> tuple[KiteFeedSettings, TokenSource]:
         """Return how to reach the market: the configured broker, or an exchange of our own started now."""
@@ -232,34 +231,11 @@ class _Daemon:
         if not self._simulated:
             assert settings.feed.kite is not None
             return settings.feed.kite, token_from_file(settings.feed.kite.access_token_file)
-        simulator = settings.simulator
-        start_ns = max(simulator.start_ns, _next_second(self._trading.last_ns))
-        access, control = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
-        self._exchange = await stack.enter_async_context(
-            EmbeddedExchange(
-                {
-                    "seed": simulator.seed,
-                    "start": start_ns / 1e9,
-                    "speed": simulator.speed,
-                    "bars": None if simulator.bars is None else str(simulator.bars),
-                    "historical_per_second": simulator.historical_per_second,
-                    "access_token": access,
-                    "control_token": control,
-                }
-            )
-        )
+        start_ns = max(settings.simulator.start_ns, _next_second(self._trading.last_ns))
+        self._exchange = await stack.enter_async_context(embedded_exchange(settings.simulator, start_ns))
         self._bar_path = self._exchange.bar_path
         self._clock = GrantedClock(self._exchange.clock_start_ns)
-        port = self._exchange.port
-        return KiteFeedSettings(
-            api_key=SecretStr("sim_api_key"),
-            access_token_file=Path(os.devnull),
-            ws_url=f"ws://127.0.0.1:{port}",
-            rest_url=f"http://127.0.0.1:{port}",
-            historical_per_s=simulator.historical_per_second,
-            backoff_start_s=0.1,
-            backoff_cap_s=1.0,
-        ), lambda: access
+        return self._exchange.feed_settings, self._exchange.access_token
 
     def _open(self, day: date, now_ns: int) -> None:
         self._trading.open_session(
@@ -282,6 +258,8 @@ class _Daemon:
                 group.create_task(self._feed.run(), name="feed")
                 group.create_task(self._market_time(), name="market-time")
                 group.create_task(self._housekeeping(), name="housekeeping")
+                if self._exchange is None:
+                    group.create_task(self._refilling(), name="refilling")
                 group.create_task(self._reloader(), name="reloader")
                 group.create_task(self._until_stopped(), name="until-stopped")
         except* _Stop:
@@ -309,14 +287,33 @@ class _Daemon:
     async def _wall_time(self) -> None:
         """Stamp timers when no frame does it, open the next session, fill gaps."""
         while True:
-            if self._refill_due.is_set():
-                self._refill_due.clear()
-                await self._refill()
             now_ns = self._clock.now_ns()
-            self._roll_session(now_ns)
+            if (day := self._day_due(now_ns)) is not None and await self._renew_universe():
+                self._roll_session(day, now_ns)
             self._trading.sequencer.advance(now_ns)
             due_ns = self._trading.engine.next_due_ns - now_ns
             await asyncio.sleep(min(1.0, max(0.02, due_ns / 1e9)))
+
+    async def _refilling(self) -> None:
+        """Fill what is missing as soon as ticks flow again; market time does not wait for it."""
+        while True:
+            await self._refill_due.wait()
+            await self._all_subscribed.wait()
+            self._refill_due.clear()
+            await self._refill()
+
+    async def _renew_universe(self) -> bool:
+        """Fetch the new day's dump: tokens and lots change overnight, and yesterday's token is dead by now."""
+        try:
+            universe = universe_of(self._deployments, await self._rest.instruments(), lenient=False)
+        except AtmandError as error:
+            log.warning("instruments_failed", error=str(error))
+            await asyncio.sleep(_RETRY_S)
+            return False
+        self._universe = universe
+        await self._feed.set_tokens(universe.tokens)
+        self._refill_due.set()
+        return True
 
     async def _apply_grant(self, grant: Grant) -> None:
         """Apply one step: what was written to our sockets must have come before the market goes on."""
@@ -325,7 +322,8 @@ class _Daemon:
                 await self._feed.delivered(grant.frames)
         except TimeoutError:
             raise UnreachableError("embedded exchange", "promised frames that did not come", "start again") from None
-        self._roll_session(grant.time_ns)
+        if (day := self._day_due(grant.time_ns)) is not None:
+            self._roll_session(day, grant.time_ns)
         frames, self._frames = self._frames, []
         for frame in frames:
             self._trading.frame(frame.payload, grant.time_ns, frame.connection)
@@ -334,18 +332,21 @@ class _Daemon:
             self._refill_due.clear()
             await self._refill()
 
-    def _roll_session(self, now_ns: int) -> None:
-        """Open the next day's session a quarter of an hour before it begins."""
+    def _day_due(self, now_ns: int) -> date | None:
+        """Return the day whose session is to be opened now: a quarter of an hour before it begins."""
         day = session_day(now_ns, simulated=self._simulated)
-        if day == self._trading.day:
-            return
         hours = session_windows(day)
-        if not hours or now_ns < min(window.open_ns for window in hours) - _OPEN_EARLY_NS - 1:
-            return
+        if day == self._trading.day or not hours:
+            return None
+        opens_ns = min(window.open_ns for window in hours)
+        return day if now_ns >= opens_ns - _OPEN_EARLY_NS - 1 else None
+
+    def _roll_session(self, day: date, now_ns: int) -> None:
+        """Keep the books, close the day's segment, and open the next session; old frames are pruned in a thread."""
         self._trading.snapshot()
-        self._open(day, now_ns)
         rotated = self._trading.writer.rotate()
         rotated.add_done_callback(lambda _: prune(self._trading.journal, self._settings.journal))
+        self._open(day, now_ns)
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.kind is not FrameKind.BINARY:
@@ -456,7 +457,7 @@ class _Daemon:
         universe = universe_of(deployments, self._universe.dump.decode(), lenient=self._bar_path)
         if [i.key for i, _ in universe.instruments] != [i.key for i, _ in self._universe.instruments]:
             raise AtmandError(str(new.path), "another universe", "it takes effect at the next start; values are kept")
-        program = await _compiled(deployments)
+        program = await compiled(deployments)
         self._trading.reload(new)
         self._universe = universe
         self._trading.swap_program(universe, program, max(self._clock.now_ns(), self._trading.last_ns))
@@ -495,25 +496,3 @@ def _first(group: BaseExceptionGroup[AtmandError]) -> AtmandError:
     """Return the first error of a group of groups."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-async def _compiled(deployments: list[Deployment]) -> Program:
-    """Generate the program, let a child compile it into the cache, and load it in a thread."""
-    generated = generate(deployments)
-    path = write_module(generated.source, program_directory())
-    began = time.monotonic()
-    log.info("compiling", structures=len(generated.manifest.structures), books=len(generated.manifest.books))
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "atmand.compile", str(path), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        code = await child.wait()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        raise
-    if code != 0:
-        raise AtmandError("compiler", f"ended with {code}", "its message stands above; remove the cache and try again")
-    program = await asyncio.to_thread(build, generated)
-    log.info("compiled", seconds=round(time.monotonic() - began, 2))
-    return program

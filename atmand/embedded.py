@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import structlog
+from pydantic import SecretStr
 
 from atmand.clocks import GrantedClock
 from atmand.errors import AtmandError, UnreachableError
+from atmand.feed.kite_protocol import KiteFeedSettings
+from atmand.settings import SimulatorSettings
 
-__all__ = ["EmbeddedExchange", "Grant"]
+__all__ = ["EmbeddedExchange", "Grant", "embedded_exchange"]
 
 log = structlog.get_logger()
 
@@ -35,6 +41,21 @@ class Grant:
     frames: Mapping[int, int]
 
 
+def embedded_exchange(settings: SimulatorSettings, start_ns: int) -> EmbeddedExchange:
+    """Make the exchange that the configuration describes, its market beginning at `start_ns`; its tokens are random."""
+    return EmbeddedExchange(
+        {
+            "seed": settings.seed,
+            "start": start_ns / 1e9,
+            "speed": settings.speed,
+            "bars": None if settings.bars is None else str(settings.bars),
+            "historical_per_second": settings.historical_per_second,
+            "access_token": secrets.token_urlsafe(16),
+            "control_token": secrets.token_urlsafe(16),
+        }
+    )
+
+
 class EmbeddedExchange:
     """A simulator child and its control socket. `async with` starts and ends it."""
 
@@ -45,6 +66,22 @@ class EmbeddedExchange:
         self._control: aiohttp.ClientWebSocketResponse | None = None
         self.anchor: dict[str, Any] = {}
         self.port = 0
+
+    @property
+    def feed_settings(self) -> KiteFeedSettings:
+        """How a client reaches it: the broker's own protocol, on loopback."""
+        return KiteFeedSettings(
+            api_key=SecretStr("sim_api_key"),
+            access_token_file=Path(os.devnull),
+            ws_url=f"ws://127.0.0.1:{self.port}",
+            rest_url=f"http://127.0.0.1:{self.port}",
+            historical_per_s=self._settings["historical_per_second"],
+            backoff_start_s=0.1,
+            backoff_cap_s=1.0,
+        )
+
+    def access_token(self) -> str:
+        return str(self._settings["access_token"])
 
     @property
     def clock_start_ns(self) -> int:

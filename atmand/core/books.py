@@ -233,6 +233,8 @@ def _book_fill(pair: dict[str, Any], fill: Any) -> int:
     """Move a position by one fill; return what it realised, in paise."""
     side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
     pair["costs_paise"] += int(fill["costs"])
+    if side < 0:
+        pair["sold_today"] += quantity
     if side == pair["side"]:
         pair["quantity"] += side * quantity
         pair["value_paise"] += side * value

@@ -163,13 +163,14 @@ def test_recorded_fills_alone_bring_positions_cash_and_costs_back() -> None:
     for table, names in (
         ("accounts", ("cash_paise", "costs_paise", "realised_paise")),
         ("books", ("cash_paise", "costs_paise", "realised_paise", "positions")),
-        ("pairs", ("quantity", "value_paise", "trade", "side", "sold_today")),
+        ("pairs", ("quantity", "value_paise", "side", "sold_today", "slab_at", "structure", "series")),
     ):
         for name in names:
             np.testing.assert_array_equal(other.engine.table(table)[name], market.engine.table(table)[name], name)
     assert market.header["next_trade"] == other.header["next_trade"]
+    assert (other.engine.table("pairs")["entry_order"] == -1).all()
     open_pairs = market.engine.table("pairs")["quantity"] != 0
-    for name in ("entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise"):
+    for name in ("trade", "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise"):
         mine, theirs = (run.engine.table("pairs")[name][open_pairs] for run in (other, market))
         np.testing.assert_array_equal(mine, theirs, name)
 
