@@ -166,11 +166,13 @@ def backtest(
     from atmand.research.backtest import command
 
     if data is None:
+        from functools import partial
+
         from atmand.cli_history import simulated_bars
 
     result = command(
         strategy,
-        data=data if data is not None else simulated_bars(start, end),
+        data=data if data is not None else partial(simulated_bars, start, end),
         start=start,
         end=end,
         params=params,

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from atmand import logs
 from atmand.clocks import GrantedClock, MarketClock, WallClock, monotonic_ns
 from atmand.compiling import compiled
-from atmand.core.manifest import Program
+from atmand.core.manifest import Manifest, Program
 from atmand.core.records import Command, FeedState, GapReason
 from atmand.embedded import EmbeddedExchange, Grant, embedded_exchange
 from atmand.errors import AtmandError, ExitCode, UnreachableError
@@ -35,6 +36,7 @@ from atmand.journal.retention import prune
 from atmand.lang.program import Deployment, generate, parameter_values
 from atmand.market.sessions import is_open
 from atmand.opening import (
+    Universe,
     deployments_of,
     history_days,
     session_day,
@@ -161,8 +163,6 @@ class _Daemon:
         self._tell_beginning()
         trading = Trading(self._settings)
         stack.callback(trading.writer.close)
-        if trading.writer.opened.cut_bytes:
-            log.warning("journal_tail_was_cut", bytes=trading.writer.opened.cut_bytes)
         recovered = trading.recover()
         if recovered is not None:
             log.info(
@@ -432,14 +432,15 @@ class _Daemon:
         deployments = deployments_of(new)
         for change in changes(self._settings, new):
             log.info("setting_changed", path=change.path, old=change.old, new=change.new, live=change.live)
-        generated = generate(deployments)
-        now_ns = max(self._clock.now_ns(), self._trading.last_ns)
+        for before, after in _pairs_by_name(self._deployments, deployments):
+            if before.file.sha256 != after.file.sha256:
+                log.info("strategy_changed", strategy=after.book, sha256=after.file.sha256[:12])
+        universe = universe_of(deployments, self._universe.dump.decode(), lenient=self._bar_path)
+        manifest = generate(deployments).manifest
         program = self._program
-        if generated.manifest.structures != program.manifest.structures or _book_names(
-            generated.manifest
-        ) != _book_names(program.manifest):
-            program = await self._swap(new, deployments)
-            now_ns = max(self._clock.now_ns(), self._trading.last_ns)
+        if _shape(manifest) != _shape(program.manifest) or universe.pairs != self._universe.pairs:
+            program = await self._swap(new, deployments, universe)
+        now_ns = max(self._clock.now_ns(), self._trading.last_ns)
         self._settings, self._deployments, self._program = new, deployments, program
         self._trading.reload(new)
         logs.set_level(new.log.level)
@@ -452,15 +453,19 @@ class _Daemon:
         values = [list(parameter_values(deployment).values()) for deployment in self._deployments]
         self._trading.put_params(values, max(self._clock.now_ns(), self._trading.last_ns))
 
-    async def _swap(self, new: Settings, deployments: list[Deployment]) -> Program:
+    async def _swap(self, new: Settings, deployments: list[Deployment], universe: Universe) -> Program:
         """Compile changed structures in a child and put them in force, if the session has their instruments."""
-        universe = universe_of(deployments, self._universe.dump.decode(), lenient=self._bar_path)
         if [i.key for i, _ in universe.instruments] != [i.key for i, _ in self._universe.instruments]:
-            raise AtmandError(str(new.path), "another universe", "it takes effect at the next start; values are kept")
+            raise AtmandError(str(new.path), "other instruments", "the next start takes them up; nothing changed")
         program = await compiled(deployments)
+        before = self._settings
         self._trading.reload(new)
+        try:
+            self._trading.swap_program(universe, program, max(self._clock.now_ns(), self._trading.last_ns))
+        except AtmandError:
+            self._trading.reload(before)
+            raise
         self._universe = universe
-        self._trading.swap_program(universe, program, max(self._clock.now_ns(), self._trading.last_ns))
         return program
 
     # End.
@@ -484,8 +489,15 @@ class _Daemon:
         log.info("starting", money="paper", market=market, configuration=str(self._settings.path))
 
 
-def _book_names(manifest: Any) -> list[tuple[str, str, int]]:
-    return [(plan.strategy, plan.account, plan.structure) for plan in manifest.books]
+def _shape(manifest: Manifest) -> Manifest:
+    """Return a manifest without what a PARAMS record swaps: two of one shape need no new program."""
+    books = tuple(replace(plan, values=(), warm_bars=0, history_bars=0, sha256="") for plan in manifest.books)
+    return replace(manifest, books=books)
+
+
+def _pairs_by_name(before: list[Deployment], after: list[Deployment]) -> list[tuple[Deployment, Deployment]]:
+    known = {deployment.book: deployment for deployment in before}
+    return [(known[deployment.book], deployment) for deployment in after if deployment.book in known]
 
 
 def _next_second(time_ns: int) -> int:

@@ -303,15 +303,14 @@ def changes(old: Settings, new: Settings) -> list[Change]:
     for path in sorted(before.keys() | after.keys()):
         was, now = before.get(path), after.get(path)
         if was != now:
-            kept = path[0] != "strategies" or (path[1] in old.strategies and path[1] in new.strategies)
             shown = masked(path[-1], was), masked(path[-1], now)
-            found.append(Change(".".join(path), *shown, live=_is_live(path) and kept))
+            found.append(Change(".".join(path), *shown, live=_is_live(path)))
     return found
 
 
 def _is_live(path: tuple[str, ...]) -> bool:
     """Return whether the daemon applies a change of this setting without a restart."""
-    return path[0] == "limits" or path == ("log", "level") or (path[0] == "strategies" and path[2] == "params")
+    return path[0] in ("limits", "strategies") or path == ("log", "level")
 
 
 def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

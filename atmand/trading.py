@@ -15,7 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from atmand.console import Narrator
-from atmand.core.books import SCHEMA
+from atmand.core.books import SCHEMA, homeless_positions
 from atmand.core.manifest import Program
 from atmand.core.opening import (
     Draft,
@@ -36,6 +36,7 @@ from atmand.core.records import (
     body_of,
 )
 from atmand.core.rings import history_draft, ring_drafts
+from atmand.errors import AtmandError
 from atmand.feed.protocol import FeedNotice
 from atmand.journal import snapshots
 from atmand.journal.recovery import Recovered, recover
@@ -137,6 +138,7 @@ class Trading:
             carried = self.store.keep_books(self._carried)
         self.store.keep(program)
         terms = terms_of(self._settings, day, simulated=simulated, bar_path=bar_path, seed=seed)
+        self._check_homes(self._carried, universe, program)
         for draft in (
             session_draft(terms),
             instruments_draft(universe.instruments, universe.dump),
@@ -170,6 +172,7 @@ class Trading:
             plan = program.manifest.books[book]
             name = program.manifest.structures[plan.structure].name
             copies.append(old.get((f"{plan.strategy}@{plan.account}", name, before.keys[instrument]), -1))
+        self._check_homes(self.engine.books(), universe, program)
         self.store.keep(program)
         self.sequencer.put(program_draft(program.source, program.manifest, universe.pairs, copies), now_ns)
         self._adopt(self.day, universe)
@@ -268,6 +271,18 @@ class Trading:
     @property
     def journal(self) -> Path:
         return self._journal
+
+    def _check_homes(self, books: dict[str, Any] | None, universe: Universe, program: Program) -> None:
+        """Refuse, before anything is journaled, a program in which an open position would have no row."""
+        plans = [f"{plan.strategy}@{plan.account}" for plan in program.manifest.books]
+        held = {(plans[book], universe.instruments[place][0].key) for book, place in universe.pairs}
+        homeless = homeless_positions(books, held) if books is not None else []
+        if homeless:
+            raise AtmandError(
+                f"position {homeless[0]}",
+                f"would have no strategy any more ({len(homeless)} such)",
+                "keep the strategy and the instrument until the position is closed",
+            )
 
     def _adopt(self, day: date | None, universe: Universe) -> None:
         self.day, self._universe, self._pairs = day, universe, universe.pairs

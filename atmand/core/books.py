@@ -6,7 +6,7 @@ never travel; orders find their pair, and lists are linked again in the order of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,15 @@ from atmand.core.state import Layout, table
 from atmand.core.words import OrderState, Purpose
 from atmand.errors import DamagedError
 
-__all__ = ["SCHEMA", "apply_fills", "books_document", "load_books", "open_next_day", "without_orders"]
+__all__ = [
+    "SCHEMA",
+    "apply_fills",
+    "books_document",
+    "homeless_positions",
+    "load_books",
+    "open_next_day",
+    "without_orders",
+]
 
 SCHEMA: Final = 1
 
@@ -110,6 +118,15 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
     _load_orders(layout, document["orders"], books, keys, places)
     header["next_due_ns"] = 0
     return lost
+
+
+def homeless_positions(document: dict[str, Any], held: Collection[tuple[str, str]]) -> list[str]:
+    """Name the open positions of a books document that have no row where (book, instrument key) are those `held`."""
+    return [
+        f"{row['instrument']} of {row['book']}"
+        for row in document["pairs"]
+        if row["quantity"] and (row["book"], row["instrument"]) not in held
+    ]
 
 
 def open_next_day(layout: Layout) -> None:

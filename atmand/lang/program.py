@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import time
 from typing import Final
 
+from atmand.core.indicators import INDICATORS
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
@@ -20,7 +21,7 @@ from atmand.lang.structure import Structure, compile_structure, warm_up_bars
 
 __all__ = ["MODULE_HEAD", "Deployment", "GeneratedProgram", "generate", "module_text", "parameter_values"]
 
-MODULE_HEAD: Final = '''"""A generated program; its file is named by the hash of this text."""
+MODULE_HEAD: Final = f'''"""A generated program; its file is named by the hash of this text."""
 
 import math
 
@@ -29,7 +30,7 @@ import numpy as np
 from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
 from atmand.core.decide import decide, mark_books
-from atmand.core.indicators import INDICATORS, atr, ema, lookback, macd, rsi, sma
+from atmand.core.indicators import INDICATORS, lookback, {", ".join(sorted(INDICATORS))}
 from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at, series_at
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events

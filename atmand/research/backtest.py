@@ -6,7 +6,7 @@ A session's records are the same as the daemon's; only the frames are drawn insi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -268,7 +268,7 @@ def _days(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
 def command(
     strategy: Path,
     *,
-    data: Path | Bars,
+    data: Path | Callable[[], Bars],
     start: date | None,
     end: date | None,
     params: Mapping[str, float],
@@ -277,12 +277,14 @@ def command(
 ) -> dict[str, Any]:
     """Run `atmand backtest`: the trades with the keys that every verb prints, and their totals.
 
-    `data` is a file, cut to `start` and `end`, or bars that are cut already.
+    `data` is a file, cut to `start` and `end`, or makes bars; the strategy is checked first.
     """
     file = load_strategy(strategy)
-    bars = data if isinstance(data, Bars) else load_bars(data, start=start, end=end)
     deployment = Deployment(file, "backtest", params)
-    result = run_backtest(Backtest([deployment], bars, [BookLimits(capital_paise=_CAPITAL_PAISE)], costs_as_of))
+    program = build(generate([deployment]))
+    bars = load_bars(data, start=start, end=end) if isinstance(data, Path) else data()
+    plan = Backtest([deployment], bars, [BookLimits(capital_paise=_CAPITAL_PAISE)], costs_as_of)
+    result = run_backtest(plan, program)
     trades = [trade.to_json() for trade in result.trades]
     if out is not None:
         import polars as pl

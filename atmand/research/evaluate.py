@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.jit import kernel_rows
 from atmand.errors import AtmandError
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
@@ -55,7 +56,7 @@ def command(
         rows = series if bar_ns is None else _joined(series, bar_ns, bars)
         state = np.zeros(structure.plan.state_bytes, np.uint8)
         values = np.empty(len(rows), np.float64)
-        module.run(state, fixed, rows, 100.0, values)
+        module.run(state, fixed, kernel_rows(rows), 100.0, values)
         is_bool = bool(len(rows)) and state[: 4 * 8].view(np.float64)[2] == 1.0
         for start_ns, value in zip(rows["start_ns"].tolist(), values.tolist(), strict=True):
             shown = None if math.isnan(value) else bool(value) if is_bool else value

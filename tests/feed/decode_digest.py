@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from atmand.core.jit import view
+from atmand.core.jit import kernel_rows
 from atmand.core.ticks import TICK
 from atmand.feed.kite_decode import decode
 
@@ -21,5 +21,5 @@ digest = hashlib.sha256()
 ticks = np.zeros(4, TICK)
 for frame in frames:
     for argument in (frame, np.frombuffer(frame, np.uint8)):
-        digest.update(int(decode(argument, view(ticks, TICK))).to_bytes(8, "big") + ticks.tobytes())
+        digest.update(int(decode(argument, kernel_rows(ticks))).to_bytes(8, "big") + ticks.tobytes())
 print(digest.hexdigest())

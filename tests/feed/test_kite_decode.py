@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atmand.core.jit import JIT, view
+from atmand.core.jit import JIT, kernel_rows
 from atmand.core.ticks import MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.feed.kite_decode import decode, decode_lines, tick_to_json
 
@@ -64,7 +64,7 @@ def reference(frame: bytes, room: int) -> tuple[list[dict[str, int]], int]:
 def decoded(frame, room: int = MAX_TICKS) -> tuple[list[dict[str, int]], int]:
     """Decode into rows that are full of rubbish, with a guard row behind that must stay as it is."""
     table = np.frombuffer(bytearray(GUARD.to_bytes(8, "little", signed=True) * (TICK.itemsize // 8 * (room + 1))), TICK)
-    result = int(decode(frame, view(table[:room], TICK)))
+    result = int(decode(frame, kernel_rows(table[:room])))
     rows = []
     for tick in table[: decoded_ticks(result)]:
         row = {name: int(tick[name]) for name in TICK.names if name not in ("bid", "ask")}
@@ -209,8 +209,8 @@ def test_lines_number_their_frames_and_count_what_they_skip() -> None:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_row_that_was_full_before_keeps_nothing_of_it(length: int) -> None:
     ticks = np.zeros(1, TICK)
-    decode(frame_of(b"\xff" * 184), view(ticks, TICK))
-    decode(frame_of(bytes(length)), view(ticks, TICK))
+    decode(frame_of(b"\xff" * 184), kernel_rows(ticks))
+    decode(frame_of(bytes(length)), kernel_rows(ticks))
     expected = np.zeros(1, TICK)
     expected["packet"] = length
     assert ticks.tobytes() == expected.tobytes()
