@@ -434,7 +434,7 @@ class _Daemon:
             log.info("setting_changed", path=change.path, old=change.old, new=change.new, live=change.live)
         for before, after in _pairs_by_name(self._deployments, deployments):
             if before.file.sha256 != after.file.sha256:
-                log.info("strategy_changed", strategy=after.book, sha256=after.file.sha256[:12])
+                log.info("strategy_changed", strategy=after.book)
         universe = universe_of(deployments, self._universe.dump.decode(), lenient=self._bar_path)
         manifest = generate(deployments).manifest
         program = self._program

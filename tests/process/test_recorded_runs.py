@@ -59,12 +59,12 @@ def test_crashes_under_load_lose_nothing_that_was_decided(start: Start, configur
     state = tmp_path / "state"
     chance = random.Random()
     reached, restarts = 0, []
-    for _ in range(4):
+    for _ in range(3):
         daemon = start("--config", configuration, "--state", state, *FAST)
         if reached:
             restarts.append(_assert_resumed(daemon, reached))
         daemon.wait_for("feed_subscribed")
-        _wait_for_more(daemon, chance.randrange(2, 25))
+        _wait_for_more(daemon, chance.randrange(2, 12))
         assert daemon.kill() == [], "the exchange outlived its daemon"
         reached = _end(state)
     daemon = start("--config", configuration, "--state", state, *FAST)
