@@ -221,18 +221,18 @@ def test_a_change_says_whether_it_is_live(write: Write) -> None:
         "limits.open_positions": (10, 1, True),
         "log.format": ("auto", "json", False),
         "log.level": ("info", "debug", True),
-        "strategies.one.capital_rupees": (1000, 2000, False),
+        "strategies.one.capital_rupees": (1000, 2000, True),
         "strategies.one.params.high": (None, 70.0, True),
         "strategies.one.params.low": (30.0, 25.0, True),
     }
     assert changes(old, old) == []
 
 
-def test_a_new_strategy_waits_for_a_restart(write: Write) -> None:
+def test_a_new_strategy_and_its_account_are_taken_up_live(write: Write) -> None:
     old = load(write(""))
     new = load(write(STRATEGY + "params = { low = 30 }\n"))
     assert {change.path for change in changes(old, new)} >= {"strategies.one.params.low", "accounts.paper.venue"}
-    assert not any(change.live for change in changes(old, new))
+    assert all(change.live for change in changes(old, new))
 
 
 def test_a_changed_secret_is_masked_in_the_list_of_changes(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

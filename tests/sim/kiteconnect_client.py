@@ -49,7 +49,7 @@ def rest(port: int) -> dict[str, object]:
     from kiteconnect import KiteConnect
     from kiteconnect.exceptions import InputException, TokenException
 
-    client = KiteConnect(API_KEY, root=f"http://127.0.0.1:{port}")
+    client = KiteConnect(API_KEY, root=f"http://127.0.0.1:{port}", timeout=60)
     session = client.generate_session(REQUEST_TOKEN, API_SECRET)
     client.set_access_token(session["access_token"])
     found: dict[str, object] = {
