@@ -47,8 +47,9 @@ check: $(TEST_STAMP)
 	@echo '== mypy'; $(BIN)/mypy
 	@echo '== import order'; $(BIN)/lint-imports
 
-bench: $(TEST_STAMP)
-	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(TEST_STAMP) $(KITE_STAMP)
+	@export ATMAND_KITECONNECT_PYTHON="$${ATMAND_KITECONNECT_PYTHON:-$(CURDIR)/$(KITE)/bin/python}"; \
+	for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 wheel: $(RUN_STAMP)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

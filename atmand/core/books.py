@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.layout import ACCOUNT, ARENA, BOOK, ORDER, PAIR
+from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
 from atmand.core.words import OrderState, Purpose
@@ -98,15 +98,15 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
     lost: list[str] = []
     accounts = {name: index for index, name in enumerate(layout.manifest.accounts)}
     books = {name: index for index, name in enumerate(_book_names(layout))}
-    lost += _load_named(table(arena, "accounts"), ACCOUNT, accounts, document["accounts"])
-    lost += _load_named(table(arena, "books"), BOOK, books, document["books"])
+    lost += _load_named(table(arena, "accounts"), "ACCOUNT", accounts, document["accounts"])
+    lost += _load_named(table(arena, "books"), "BOOK", books, document["books"])
     places = {pair: index for index, pair in enumerate(layout.pairs)}
     keys = {key: index for index, key in enumerate(layout.keys)}
     pairs = table(arena, "pairs")
     for row in document["pairs"]:
         place = places.get((books.get(row["book"], -1), keys.get(row["instrument"], -1)))
         if place is not None:
-            _load_fields(pairs, place, PAIR, row)
+            _load_fields(pairs, place, "PAIR", row)
         elif row["quantity"]:
             raise DamagedError(
                 f"position {row['instrument']} of {row['book']}",
@@ -154,18 +154,18 @@ def _fields(row: Any, kind: str) -> dict[str, int]:
     return {name: int(row[name]) for name in row.dtype.names if name not in _STRUCTURAL[kind]}
 
 
-def _load_fields(rows: NDArray[Any], place: int, dtype: np.dtype[np.void], document: dict[str, Any]) -> None:
-    for name in dtype.names or ():
-        if isinstance(document.get(name), int):
+def _load_fields(rows: NDArray[Any], place: int, kind: str, document: dict[str, Any]) -> None:
+    for name in rows.dtype.names or ():
+        if name not in _STRUCTURAL[kind] and isinstance(document.get(name), int):
             rows[name][place] = document[name]
 
 
 def _load_named(
-    rows: NDArray[Any], dtype: np.dtype[np.void], places: dict[str, int], documents: dict[str, dict[str, int]]
+    rows: NDArray[Any], kind: str, places: dict[str, int], documents: dict[str, dict[str, int]]
 ) -> list[str]:
     for name, document in documents.items():
         if name in places:
-            _load_fields(rows, places[name], dtype, document)
+            _load_fields(rows, places[name], kind, document)
     return [name for name in documents if name not in places]
 
 
@@ -185,7 +185,7 @@ def _load_orders(
         place = places.get((book, instrument))
         if place is None:
             continue
-        _load_fields(orders, slot, ORDER, row)
+        _load_fields(orders, slot, "ORDER", row)
         orders["book"][slot], orders["instrument"][slot], orders["pair"][slot] = book, instrument, place
         orders["next"][slot] = -1
         pairs[_SLOT_OF[Purpose(row["purpose"])]][place] = slot
