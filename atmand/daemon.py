@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date
@@ -378,30 +378,32 @@ class _Daemon:
         """Fetch candles for every instrument and journal them: warm-up at the start, back-fill after a gap."""
         now_ns = self._clock.now_ns()
         from_ns = now_ns - int(history_days(self._program.manifest).total_seconds()) * 10**9
-        gate = asyncio.Semaphore(_HISTORY_AT_ONCE)
-        candles: dict[int, NDArray[Any]] = {}
-
-        async def fetch(token: int) -> None:
-            async with gate:
-                try:
-                    candles[token] = await self._rest.history(token, from_ns, now_ns)
-                except AtmandError as error:
-                    log.warning("history_failed", token_id=token, error=str(error))
-
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            for token in self._universe.tokens:
-                group.create_task(fetch(token))
-        self._trading.history(candles, now_ns, self._clock.now_ns())
-        log.info(
-            "history_folded",
-            instruments=len(candles),
-            candles=sum(len(rows) for rows in candles.values()),
-            seconds=round(time.monotonic() - began, 2),
-        )
+        tokens = self._universe.tokens
+        began, found = time.monotonic(), [0, 0]
+        for first in range(0, len(tokens), _HISTORY_AT_ONCE):
+            # What came is journaled before more is asked for: a hundred instruments' candles at once take memory.
+            candles = await self._candles(tokens[first : first + _HISTORY_AT_ONCE], from_ns, now_ns)
+            self._trading.history(candles, now_ns, self._clock.now_ns())
+            found = [found[0] + len(candles), found[1] + sum(len(rows) for rows in candles.values())]
+        log.info("history_folded", instruments=found[0], candles=found[1], seconds=round(time.monotonic() - began, 2))
         for strategy, instrument, have, need in self._trading.warming():
             minutes = max(0, need - have)
             log.info("warming", strategy=strategy, instrument=instrument, bars=have, needed=need, eta_bars=minutes)
+
+    async def _candles(self, tokens: Sequence[int], from_ns: int, to_ns: int) -> dict[int, NDArray[Any]]:
+        """Fetch some instruments' candles at once; one that fails is left out, and said."""
+        candles: dict[int, NDArray[Any]] = {}
+
+        async def fetch(token: int) -> None:
+            try:
+                candles[token] = await self._rest.history(token, from_ns, to_ns)
+            except AtmandError as error:
+                log.warning("history_failed", token_id=token, error=str(error))
+
+        async with asyncio.TaskGroup() as group:
+            for token in tokens:
+                group.create_task(fetch(token))
+        return candles
 
     async def _housekeeping(self) -> None:
         """Watch the disk, keep snapshots, stamp nothing: what needs no market time."""

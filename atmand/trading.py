@@ -197,11 +197,19 @@ class Trading:
         """Take market data in. Where the disk refuses and memory is full it is dropped, and the gap recorded later."""
         try:
             if self._dropped:
+                if self._is_choked():
+                    self._dropped += 1
+                    return
                 self._record_dropped(now_ns)
             self.sequencer.frame(body, now_ns, source=Source.KITE, connection=connection)
         except JournalError:
             self._dropped_since_ns = self._dropped_since_ns or now_ns
             self._dropped += 1
+
+    def _is_choked(self) -> bool:
+        """Say whether frames that were refused would be refused again: one gap is recorded, not one for each frame."""
+        health = self.writer.health()
+        return bool(health.failed) or 4 * health.waiting_bytes > self._settings.journal.memory_bytes
 
     def notice(self, notice: FeedNotice, now_ns: int) -> None:
         """Record what happened to a connection."""

@@ -200,7 +200,9 @@ class Market:
         self.records: list[Record] = []
         self.open_session(day, opened, **terms)
 
-    def open_session(self, day: date = DAY, opened: float = -60.0, *, books_sha: bytes = bytes(32), **terms: Any) -> None:
+    def open_session(
+        self, day: date = DAY, opened: float = -60.0, *, books_sha: bytes = bytes(32), **terms: Any
+    ) -> None:
         """Apply the records that open a session `opened` seconds after the day's opening."""
         hours = tuple(window for window in windows(day) if window.group == 0)
         self.open_ns = min(window.open_ns for window in hours)
@@ -249,13 +251,19 @@ class Market:
         packet: int = FULL,
         token: int | None = None,
     ) -> NDArray[Any]:
-        """Apply a frame of one tick. `bid` and `ask` are prices, or (price, quantity) levels; one tick away by default."""
+        """Apply a frame of one tick. `bid`, `ask`: prices, or (price, quantity) levels; one tick away by default."""
         row = np.zeros(1, TICK)
         row["token"] = self.shares[place].token if token is None else token
         row["packet"], row["last_price"], row["volume"] = packet, last, volume
-        row["exchange_ns"] = 0 if packet != FULL else self.open_ns + round((at if exchange is None else exchange) * SECOND)
+        row["exchange_ns"] = (
+            0 if packet != FULL else self.open_ns + round((at if exchange is None else exchange) * SECOND)
+        )
         for name, side, quoted in (("bid", -1, bid), ("ask", 1, ask)):
-            levels = [(last + 5 * side if quoted is None else quoted, quantity)] if not isinstance(quoted, Sequence) else quoted
+            levels = (
+                [(last + 5 * side if quoted is None else quoted, quantity)]
+                if not isinstance(quoted, Sequence)
+                else quoted
+            )
             for level, (price, size) in enumerate(levels):
                 row[name][0, level] = (price, size, 1)
         return self.put(Draft(Kind.FRAME, row.tobytes(), 0), at, source=int(Source.KITE))

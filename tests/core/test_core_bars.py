@@ -273,7 +273,9 @@ def test_candles_in_any_order_and_any_cut_give_the_same_ring(data: st.DataObject
 def ticks_of_day(seed: int, minutes: int) -> list[tuple[float, int, int]]:
     """Draw (time, price, day's volume) of four ticks a minute."""
     prices = walk(seed, 4 * minutes, spread=60)
-    return [(place // 4 * 60 + (5, 20, 40, 55)[place % 4], price, 25 * (place + 1)) for place, price in enumerate(prices)]
+    return [
+        (place // 4 * 60 + (5, 20, 40, 55)[place % 4], price, 25 * (place + 1)) for place, price in enumerate(prices)
+    ]
 
 
 def candles_until(ticks: list[tuple[float, int, int]], to: float) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The fold as a whole: books side by side, the same records giving the same outputs, changes within and between days."""
+"""The fold as a whole: books side by side, same records to same outputs, changes within and between days."""
 
 from __future__ import annotations
 
@@ -170,7 +170,15 @@ def test_recorded_fills_alone_bring_positions_cash_and_costs_back() -> None:
     assert market.header["next_trade"] == other.header["next_trade"]
     assert (other.engine.table("pairs")["entry_order"] == -1).all()
     open_pairs = market.engine.table("pairs")["quantity"] != 0
-    for name in ("trade", "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise"):
+    for name in (
+        "trade",
+        "entry_quantity",
+        "entry_value",
+        "exit_quantity",
+        "exit_value",
+        "costs_paise",
+        "realised_paise",
+    ):
         mine, theirs = (run.engine.table("pairs")[name][open_pairs] for run in (other, market))
         np.testing.assert_array_equal(mine, theirs, name)
 

@@ -74,7 +74,13 @@ SHAPES = {
     "tiny": bars(4, 3_000, level=0.5),
     "huge": bars(5, 3_000, level=5e7),
 }
-PERIODS = {"sma": [(2,), (20,)], "ema": [(2,), (21,)], "rsi": [(2,), (14,)], "atr": [(1,), (14,)], "macd": [(12, 26, 9)]}
+PERIODS = {
+    "sma": [(2,), (20,)],
+    "ema": [(2,), (21,)],
+    "rsi": [(2,), (14,)],
+    "atr": [(1,), (14,)],
+    "macd": [(12, 26, 9)],
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -109,7 +115,9 @@ def test_any_period_begins_where_talib_begins(seed: int, n: int, period: int, le
     slow=st.integers(2, 60),
     signal=st.integers(1, 30),
 )
-def test_macd_equals_talib_for_any_look_backs_swapped_ones_too(seed: int, n: int, fast: int, slow: int, signal: int) -> None:
+def test_macd_equals_talib_for_any_look_backs_swapped_ones_too(
+    seed: int, n: int, fast: int, slow: int, signal: int
+) -> None:
     assert_agrees("macd", bars(seed, n)[2:], (fast, slow, signal))
 
 
@@ -143,7 +151,8 @@ def test_a_smaller_period_than_the_states_top_uses_only_its_share_of_the_window(
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(5.0, 5), (5.4, 5), (5.5, 6), (1.0, 2), (99.0, 30), (float("nan"), 2), (-1e30, 2), (1e30, 30)]
+    ("value", "expected"),
+    [(5.0, 5), (5.4, 5), (5.5, 6), (1.0, 2), (99.0, 30), (float("nan"), 2), (-1e30, 2), (1e30, 30)],
 )
 def test_a_look_back_stays_inside_the_range_that_its_state_was_laid_out_for(value: float, expected: int) -> None:
     assert plain(lookback)(value, 2, 30) == expected

@@ -25,7 +25,11 @@ def fills(market: Market) -> list[tuple[int, int, int, int]]:
 def ended(rows: NDArray[Any]) -> list[tuple[int, int]]:
     """Return (state, reason) of the orders that came to a final state other than filled."""
     finals = (OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED)
-    return [(int(row["state"]), int(row["reason"])) for row in rows if row["kind"] == Kind.AUDIT_ORDER and row["state"] in finals]
+    return [
+        (int(row["state"]), int(row["reason"]))
+        for row in rows
+        if row["kind"] == Kind.AUDIT_ORDER and row["state"] in finals
+    ]
 
 
 def test_an_order_never_matches_by_the_record_that_made_it() -> None:

@@ -125,7 +125,13 @@ def test_a_positions_value_is_the_sum_of_its_trades_values_never_average_times_q
 
 LAW_BOOKS = (
     Book("steer", "alpha", "one", {"long_above": 1_000.0, "short_below": 990.0, "loss": 8.0, "aim": 6.0, "units": 30}),
-    Book("steer", "beta", "one", {"short_below": 1_010.0, "long_out_below": 0.0, "loss": 4.0, "aim": 9.0}, instruments=(0, 1)),
+    Book(
+        "steer",
+        "beta",
+        "one",
+        {"short_below": 1_010.0, "long_out_below": 0.0, "loss": 4.0, "aim": 9.0},
+        instruments=(0, 1),
+    ),
     Book("keep", "gamma", "two", {"long_above": 995.0, "long_out_below": 1_005.0, "rupees": 25_000}),
     Book("quick", "delta", "two", {}, instruments=(1,)),
 )  # fmt: skip

@@ -200,7 +200,9 @@ def test_a_rounded_price_is_on_the_grid_and_never_tighter_than_asked(price: int,
 def test_a_protected_limit_is_beyond_the_touch_and_inside_the_circuit_band(
     touch: int, side: int, protection: int, band: int
 ) -> None:
-    lower, upper = (touch * (10_000 - band) // 10_000 // 5 * 5, touch * (10_000 + band) // 10_000 // 5 * 5) if band else (0, 0)
+    lower, upper = (
+        (touch * (10_000 - band) // 10_000 // 5 * 5, touch * (10_000 + band) // 10_000 // 5 * 5) if band else (0, 0)
+    )
     level = [SimpleNamespace(price=touch)]
     instrument = SimpleNamespace(ask=level, bid=level, tick=5, lower_band=lower, upper_band=upper)
     header = SimpleNamespace(protection_bps=protection)

@@ -55,16 +55,18 @@ class Daemon:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children(recursive=True)
 
-    def wait_for(self, event: str, *, after: int = 0, **fields: Any) -> dict[str, Any]:
-        """Return the first event of a name and with some fields, counted from the one numbered `after`."""
+    def wait_for(self, event: str, *, after: int = 0, times: int = 1, **fields: Any) -> dict[str, Any]:
+        """Return an event of a name and with some fields: the first, or another, from the one numbered `after` on."""
         deadline = time.monotonic() + _PATIENCE_S
-        at = after
         with self._moved:
             while True:
-                for told in self.events[at:]:
-                    if told["event"] == event and all(told.get(name) == value for name, value in fields.items()):
-                        return told
-                at = len(self.events)
+                found = [
+                    told
+                    for told in self.events[after:]
+                    if told["event"] == event and all(told.get(name) == value for name, value in fields.items())
+                ]
+                if len(found) >= times:
+                    return found[times - 1]
                 if not self._open or not self._moved.wait(deadline - time.monotonic()):
                     raise AssertionError(f"{event} {fields} did not come; last: {self.events[-3:]}, {self.errors}")
 

@@ -120,9 +120,8 @@ def _assert_resumed(daemon: Daemon, reached: int) -> int:
 
 
 def _wait_for_more(daemon: Daemon, number: int) -> None:
-    """Wait for so many more events of the market."""
-    for _ in range(number):
-        daemon.wait_for("order_filled", after=daemon.count())
+    """Wait for so many more fills."""
+    daemon.wait_for("order_filled", after=daemon.count(), times=number)
 
 
 def _end(state: Path) -> int:
