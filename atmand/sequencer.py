@@ -57,7 +57,7 @@ class Sequencer:
         """Stamp the timers that are due up to `time_ns`, each at the first grid point at or past its due time."""
         engine = self._engine
         while engine.next_due_ns <= time_ns:
-            grid_ns = int(engine.header["grid_ns"])
+            grid_ns = engine.grid_ns
             due_ns = max(-(-engine.next_due_ns // grid_ns) * grid_ns, self.time_ns + 1)
             if due_ns > time_ns:
                 return

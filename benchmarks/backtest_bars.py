@@ -63,7 +63,7 @@ def main() -> None:
         "load": float(np.median([load["load_ms"] for load in loads])),
     }
     report.figure("loop", "longest gap while a program loads", words["median"], "ms", **words, runs=_LOADS)
-    head = ["bars", "orders", "trades", "bars/s", "µs an order", "limit, bars/s", "its orders", "of the limit"]
+    head = ["bars", "filled orders", "trades", "bars/s", "µs an order", "limit, bars/s", "its orders", "of the limit"]
     report.write(_DEFINITION, table(["case", *head], rows), _STALL.format(**words, runs=_LOADS))
 
 
@@ -102,7 +102,7 @@ def _row(report: Report, who: str, symbols: int, bars: int) -> list[str]:
 
 
 def _orders(result: Result) -> int:
-    """Count an entry and an exit a trade: every order that was filled."""
+    """Count the orders that were filled: an entry and an exit a trade."""
     return 2 * len(result.trades)
 
 

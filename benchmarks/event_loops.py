@@ -27,7 +27,7 @@ from atmand.start import prepare_compiler
 prepare_compiler(None)
 
 _LOOPS: Final = ("asyncio", "uvloop")
-_ROUNDS: Final = 3
+_ROUNDS: Final = 2
 _LOADS: Final = {"100 at 200/s": (100, 2_000, 5_000), "1,000 at 50/s": (1_000, 500, 20_000)}
 _FLOODS: Final = {"100, flood": (100, 3_000, 0), "1,000, flood": (1_000, 500, 0)}
 _LEFT_OUT: Final = 10
@@ -36,7 +36,7 @@ _MEMORY_BYTES: Final = 1 << 30
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _DEFINITION: Final = """From the server's `send` (another process, CLOCK_MONOTONIC written into the frame) to the moment
 at which our handler has it decided: `KiteFeed` on aiohttp, sequencer, journal (on a memory file system), decode and
-fold. Market time moves by a second a frame, so bars close and orders are made on the way. All frames of three turns of
+fold. Market time moves by a second a frame, so bars close and orders are made on the way. All frames of both turns of
 each loop together, microseconds. *Flood* is the same without a pause: frames a second, and the client's processor time
 a frame, the journal's thread included. uvloop is what the daemon runs on."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.layout import ARENA, PAIR
@@ -75,8 +76,7 @@ def books_document(layout: Layout) -> dict[str, Any]:
                 "instrument": layout.keys[int(row["instrument"])],
                 **_fields(row, "ORDER"),
             }
-            for row in sorted(orders, key=lambda row: int(row["id"]))
-            if row["state"] != OrderState.FREE
+            for row in np.sort(orders[orders["state"] != OrderState.FREE], order="id")
         ],
     }
 

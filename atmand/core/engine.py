@@ -63,6 +63,8 @@ class Engine:
         self._program: Program | None = None
         self._outputs: NDArray[Any] = _NO_OUTPUTS
         self._header: NDArray[Any] = np.zeros(1, ARENA)
+        self._next_due = np.full(1, np.iinfo(np.int64).max)
+        self.grid_ns = 0
         self._decisions = 1
         self.frames_skipped = 0
         self.packets_skipped = 0
@@ -88,7 +90,7 @@ class Engine:
     @property
     def next_due_ns(self) -> int:
         """Core time at which a TIMER is wanted; the end of time when none is."""
-        return int(self._header["next_due_ns"][0]) if self._layout is not None else int(np.iinfo(np.int64).max)
+        return int(self._next_due[0])
 
     def table(self, name: str) -> NDArray[Any]:
         """View a table of the arena, for readers on the loop; never written outside the fold."""
@@ -184,4 +186,6 @@ class Engine:
         self._header = after.arena[: ARENA.itemsize].view(ARENA)
         self._header["decisions"] = self._decisions
         self._header["time_ns"] = record.time_ns
+        self._next_due = self._header["next_due_ns"]
+        self.grid_ns = int(self._header["grid_ns"][0])
         self._outputs = table(after.arena, "outputs")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.manifest import Manifest
@@ -154,8 +155,8 @@ def decision_digest(rows: NDArray[Any]) -> str:
     """Return the sha256 of (order, fill, exit reason) rows: equal for two drivers that decided the same."""
     kinds = (rows["kind"] == Kind.AUDIT_ORDER) | (rows["kind"] == Kind.AUDIT_FILL) | (rows["kind"] == Kind.AUDIT_INTENT)
     names = ["kind", "book", "instrument", "order", "side", "quantity", "price", "value", "costs", "state", "reason"]
-    text = "\n".join(",".join(str(int(row[name])) for name in names) for row in rows[kinds])
-    return hashlib.sha256(text.encode()).hexdigest()
+    chosen = rows[kinds]
+    return hashlib.sha256(np.stack([chosen[name] for name in names], axis=1).astype("<i8").tobytes()).hexdigest()
 
 
 def market_time(time_ns: int) -> str:

@@ -209,8 +209,10 @@ class _Run:
         self._trades.extend(self._fold.fold(rows))
         self._orders.append(rows[rows["kind"] != Kind.AUDIT_MARK])
         marks = rows[rows["kind"] == Kind.AUDIT_MARK]
-        for time_ns in np.unique(marks["time_ns"]):
-            self._equity.append((int(time_ns), int(marks["value"][marks["time_ns"] == time_ns].sum())))
+        times, places = np.unique(marks["time_ns"], return_inverse=True)
+        equity = np.zeros(len(times), np.int64)
+        np.add.at(equity, places, marks["value"])
+        self._equity.extend(zip(times.tolist(), equity.tolist(), strict=True))
 
 
 def session_windows(day: date) -> tuple[Window, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from running_daemon import verb
 
 from atmand.core.engine import Engine
 from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
@@ -45,3 +47,13 @@ def assert_snapshot_is_the_fold(state: Path) -> None:
     kept = snapshots.newest(state / SNAPSHOTS)
     assert kept is not None
     assert folded(state, until_sequence=kept.sequence).books() == kept.document
+
+
+def verified(state: Path, *words: str, **environment: str) -> dict[str, object]:
+    """Replay the newest day in a process of its own and return what it says."""
+    done = verb("replay", "--state", state, "--verify", "--json", *words, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer: dict[str, object] = json.loads(done.stdout)
+    assert answer["identical"] is True
+    assert answer["other_code"] is False
+    return answer

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from running_daemon import Daemon, atmand, write_configuration, write_strategy
-
-Start = Callable[..., Daemon]
-
-UNIVERSE = ("NSE:RELIANCE", "NSE:TCS", "NSE:INFY", "NSE:HDFCBANK")
+from running_daemon import UNIVERSE, Daemon, Start, atmand, write_configuration, write_strategy
 
 
 @pytest.fixture

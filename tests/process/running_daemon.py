@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
+FAST = ("--speed", "86400")
+"""As fast as the daemon applies what it is granted."""
+UNIVERSE = ("NSE:RELIANCE", "NSE:TCS", "NSE:INFY", "NSE:HDFCBANK")
 _PATIENCE_S = 120.0
 """How long an event may take: the first start of a program compiles it."""
 _END_S = 20.0
@@ -135,6 +138,10 @@ class Daemon:
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         self._errors.extend(self.process.stderr)
+
+
+Start = Callable[..., Daemon]
+"""The fixture `start`: words of `atmand run`, or a whole `command`; keywords are the environment's."""
 
 
 def atmand(*words: object) -> list[str]:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from books_check import folded, records
-from conftest import Start
-from test_recorded_runs import FAST, verified
+from books_check import folded, records, verified
+from running_daemon import FAST, Start
 
 from atmand.core.engine import Engine
 from atmand.core.records import Kind

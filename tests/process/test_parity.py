@@ -11,9 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 from books_check import audit, records
-from conftest import Start
 from numpy.typing import NDArray
-from running_daemon import write_configuration, write_strategy
+from running_daemon import Start, write_configuration, write_strategy
 
 from atmand.core.opening import BookLimits
 from atmand.core.records import Kind, head_and_rows

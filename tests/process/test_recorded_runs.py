@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from books_check import assert_snapshot_is_the_fold, audit, last_sequence, records
-from conftest import UNIVERSE, Start
-from running_daemon import Daemon, verb, write_strategy
+from books_check import assert_snapshot_is_the_fold, audit, last_sequence, records, verified
+from numpy.typing import NDArray
+from running_daemon import FAST, UNIVERSE, Daemon, Start, write_strategy
 
 from atmand.core.records import Kind
 from atmand.core.words import OrderState
@@ -21,18 +21,7 @@ from atmand.wiring import JOURNAL
 
 pytestmark = pytest.mark.process
 
-FAST = ("--speed", "86400")
 _SECOND_NS = 10**9
-
-
-def verified(state: Path, *words: str, **environment: str) -> dict[str, object]:
-    """Replay the newest day in a process of its own and return what it says."""
-    done = verb("replay", "--state", state, "--verify", "--json", *words, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    answer: dict[str, object] = json.loads(done.stdout)
-    assert answer["identical"] is True
-    assert answer["other_code"] is False
-    return answer
 
 
 def test_a_recorded_hour_replays_to_the_same_decisions_with_and_without_the_compiler(
@@ -129,7 +118,7 @@ def _end(state: Path) -> int:
     return last_sequence(state)
 
 
-def _nine_twenty(rows: np.ndarray) -> int:  # type: ignore[type-arg]
+def _nine_twenty(rows: NDArray[Any]) -> int:
     day_ns = 86_400 * _SECOND_NS
     midnight = (int(rows["time_ns"][0]) + 19_800 * _SECOND_NS) // day_ns * day_ns - 19_800 * _SECOND_NS
     return midnight + (9 * 3600 + 20 * 60) * _SECOND_NS

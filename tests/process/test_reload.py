@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from books_check import assert_snapshot_is_the_fold, audit, folded, records
-from conftest import UNIVERSE, Start
-from running_daemon import Daemon, write_configuration
-from test_recorded_runs import FAST, verified
+from books_check import assert_snapshot_is_the_fold, audit, folded, records, verified
+from running_daemon import FAST, UNIVERSE, Daemon, Start, write_configuration
 
 from atmand.core.engine import Engine
 from atmand.core.records import Kind

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from books_check import assert_snapshot_is_the_fold, records
-from conftest import Start
+from running_daemon import Start
 
 from atmand.core.records import Command, Kind, head_and_rows
 from atmand.journal.inspect import inspect, verify

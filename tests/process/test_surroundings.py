@@ -14,10 +14,8 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
-from books_check import records
-from conftest import UNIVERSE, Start
-from running_daemon import ROOT, atmand, write_configuration, write_strategy
-from test_recorded_runs import FAST, verified
+from books_check import records, verified
+from running_daemon import FAST, ROOT, UNIVERSE, Start, atmand, write_configuration, write_strategy
 
 from atmand.core.records import Command, Kind, head_and_rows
 from atmand.errors import ExitCode
