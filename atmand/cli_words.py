@@ -41,6 +41,7 @@ __all__ = [
     "print_lines",
     "print_rows",
     "print_trades",
+    "rupees",
     "say",
     "show",
     "speed",
@@ -231,12 +232,13 @@ def print_rows(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Non
 
 def print_trades(trades: Iterable[Mapping[str, Any]]) -> None:
     """Print trades a line each, their result after costs in rupees."""
-    rows = [{**trade, "net": _rupees(trade["net_paise"])} for trade in trades]
+    rows = [{**trade, "net": rupees(trade["net_paise"])} for trade in trades]
     print_rows(_TRADE_COLUMNS, rows)
 
 
-def _rupees(paise: int) -> str:
-    return f"{Decimal(paise) / 100:.2f}"
+def rupees(paise: int | None) -> str | None:
+    """Write paise as rupees with two decimals; None stays None."""
+    return None if paise is None else f"{Decimal(paise) / 100:.2f}"
 
 
 def _cell(value: Any) -> str:

@@ -19,15 +19,17 @@ __all__ = ["compiled"]
 log = structlog.get_logger()
 
 
-async def compiled(deployments: list[Deployment]) -> Program:
-    """Generate the program, let a child compile it into the cache, and load it in a thread."""
+async def compiled(deployments: list[Deployment], *, driver: bool = False) -> Program:
+    """Generate the program, let a child compile it into the cache, and load it in a thread.
+
+    With `driver` the child compiles the batch driver too.
+    """
     generated = generate(deployments)
     path = write_module(generated.source, program_directory())
     began = time.monotonic()
     log.info("compiling", structures=len(generated.manifest.structures), books=len(generated.manifest.books))
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "atmand.compile", str(path), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-    )
+    command = [sys.executable, "-m", "atmand.compile", str(path), *(["--driver"] if driver else [])]
+    child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
     try:
         code = await child.wait()
     except asyncio.CancelledError:

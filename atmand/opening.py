@@ -31,6 +31,7 @@ from atmand.market.instruments import (
     underlyings,
 )
 from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
+from atmand.params.resolve import Resolution
 from atmand.settings import Settings
 from atmand.start import kernel_digest
 
@@ -39,6 +40,7 @@ __all__ = [
     "book_limits",
     "deployments_of",
     "history_days",
+    "limits_of",
     "machine_digest",
     "session_day",
     "terms_of",
@@ -154,12 +156,19 @@ def terms_of(settings: Settings, day: date, *, simulated: bool, bar_path: bool, 
     )
 
 
-def book_limits(settings: Settings, manifest: Manifest) -> list[BookLimits]:
-    """Return the operator's limits of every book, in the manifest's order."""
-    limits = settings.limits
+def limits_of(settings: Settings) -> dict[str, int]:
+    """Return the operator's limits by their names in the configuration: what a parameter document may tighten."""
+    found = settings.limits.model_dump()
+    return {name: value for name, value in found.items() if not isinstance(value, bool)}
+
+
+def book_limits(settings: Settings, manifest: Manifest, parameters: Resolution) -> list[BookLimits]:
+    """Return the limits of every book, in the manifest's order: the operator's, as tight as the document makes them."""
+    limits = settings.limits.model_copy(update=dict(parameters.risk))
+    weights = {book.name: book.weight for book in parameters.books}
     return [
         BookLimits(
-            capital_paise=settings.strategies[plan.strategy].capital_paise,
+            capital_paise=int(settings.strategies[plan.strategy].capital_paise * weights.get(plan.strategy, 1.0)),
             order_value_paise=limits.order_value_paise,
             position_value_paise=limits.position_value_paise,
             daily_loss_paise=limits.daily_loss_paise,

@@ -122,6 +122,8 @@ class SimulatorSettings(_Section):
     """auto, or market seconds a second as a number above 0."""
     bars: Path | None = None
     """A Parquet or CSV file of one-minute bars to draw the market out of, instead of the seeded one."""
+    past_sessions: int = Field(0, ge=0, le=30)
+    """Sessions before the market's first that are traded at the first start, as bars, 0 to 30."""
     historical_per_second: float = Field(3.0, gt=0, le=100_000)
     """Historical requests a second that the embedded exchange answers, above 0."""
 

@@ -5,7 +5,8 @@ Everything here runs on the loop and returns at once; `daemon.py` owns the tasks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +25,12 @@ from atmand.core.opening import (
     params_draft,
     program_draft,
     session_draft,
+    yyyymmdd,
 )
 from atmand.core.records import (
+    AUDIT,
     COMMAND_HEAD,
+    EMPTY,
     FEED_STATE_HEAD,
     GAP_HEAD,
     Command,
@@ -42,7 +46,13 @@ from atmand.journal import snapshots
 from atmand.journal.recovery import Recovered, recover
 from atmand.journal.segment import JournalError
 from atmand.journal.writer import JournalWriter
-from atmand.opening import Universe, book_limits, terms_of
+from atmand.ledger.fold import Opening
+from atmand.ledger.past import Past, PastDay, save_past
+from atmand.ledger.writer import LedgerWriter
+from atmand.market.sessions import Window
+from atmand.opening import Universe, book_limits, session_windows, terms_of
+from atmand.params.resolve import Resolution
+from atmand.past import FoldedPast
 from atmand.sequencer import Sequencer, audit_drafts
 from atmand.settings import Settings
 from atmand.start import kernel_digest
@@ -61,6 +71,7 @@ class Trading:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.parameters = Resolution(())
         state = settings.instance.state
         self._journal = state / JOURNAL
         self._snapshots = state / SNAPSHOTS
@@ -68,37 +79,61 @@ class Trading:
         self.store = ProgramStore(self._journal)
         self.engine = engine_on(self.store)
         self._narrator = Narrator(self.engine)
-        self.sequencer = Sequencer(self.engine, self.writer, self._narrator.hear)
+        self.sequencer = Sequencer(self.engine, self.writer, self._hear)
+        self.ledger: LedgerWriter | None = None
         self._carried: dict[str, Any] | None = None
         self._universe: Universe | None = None
         self._pairs: tuple[tuple[int, int], ...] = ()
         self._dropped_since_ns = 0
         self._dropped = 0
-        self._entries_held = False
+        self.entries_held = False
         self.day: date | None = None
+        self.hours: tuple[Window, ...] = ()
+        self._last_frame_ns = 0
+        self.on_applied: Callable[[float], None] = lambda _: None
+        """Hears how many seconds a market record took from journal to audit."""
+        self.has_session = False
+        """Whether the journal held a session when it was opened."""
 
     @property
     def last_ns(self) -> int:
         """Core time of the newest record."""
         return self.sequencer.time_ns
 
+    @property
+    def last_frame_age_s(self) -> float | None:
+        """Machine seconds since market data came last; None before the first."""
+        return round((time.perf_counter_ns() - self._last_frame_ns) / 1e9, 3) if self._last_frame_ns else None
+
     def recover(self) -> Recovered | None:
         """Bring the engine to the journal's head and append what a crash kept from being audited."""
         recovered = recover(self._journal, self._snapshots, self.engine, code=kernel_digest())
         if recovered is None:
             return None
+        self.has_session = True
         self._carried = recovered.books
         missing = recovered.missing_audit
         for audit in audit_drafts(missing) if missing is not None and len(missing) else ():
             self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows)
         return recovered
 
+    def keep_past(self, past: FoldedPast, universe: Universe, program: Program) -> None:
+        """Journal the audit of a simulated past, before the first session, which goes on with its books."""
+        days = [PastDay(yyyymmdd(one.day), one.close_ns, one.first_cause) for one in past.sessions]
+        keys = tuple(instrument.key for instrument, _ in universe.instruments)
+        save_past(self._journal, Past(program.manifest, keys, tuple(days)))
+        for session in past.sessions:
+            for audit in audit_drafts(session.rows):
+                time_ns = int(np.frombuffer(audit.body, AUDIT, 1, EMPTY.itemsize)["time_ns"][0])
+                self.writer.append(audit.kind, time_ns, audit.body, audit.rows, source=Source.PAST)
+        self._carried = past.books
+
     def continues(self, day: date, program: Program, seed: int) -> bool:
         """Say whether the recovered session goes on: the same day, market and program."""
         if not self.engine.ready:
             return False
         header = self.engine.header
-        same_day = int(header["date"]) == day.year * 10_000 + day.month * 100 + day.day
+        same_day = int(header["date"]) == yyyymmdd(day)
         return same_day and int(header["seed"]) == seed and self.engine.layout.manifest == program.manifest
 
     def resume(self, day: date, universe: Universe, now_ns: int) -> bool:
@@ -146,7 +181,10 @@ class Trading:
         ):
             self.sequencer.put(draft, now_ns)
         self._adopt(day, universe)
+        self._tell_ledger(opened=True)
         self.put_limits(now_ns)
+        if self.parameters.document is not None:
+            self.put_params(now_ns)  # the program itself carries what files and configuration say
         for draft in bars:
             self.sequencer.put(draft, now_ns)
         log.info(
@@ -176,22 +214,34 @@ class Trading:
         self.store.keep(program)
         self.sequencer.put(program_draft(program.source, program.manifest, universe.pairs, copies), now_ns)
         self._adopt(self.day, universe)
+        self._tell_ledger(opened=False)
         self.put_limits(now_ns)
         log.info("program_swapped", books=len(program.manifest.books), kept=sum(copy >= 0 for copy in copies))
 
-    def reload(self, settings: Settings) -> None:
-        """Take new settings; what of them is live is put in force by the caller."""
-        self._settings = settings
+    def reload(self, settings: Settings, parameters: Resolution) -> None:
+        """Take new settings and values; what of them is live is put in force by the caller."""
+        self._settings, self.parameters = settings, parameters
 
     def put_limits(self, now_ns: int) -> None:
         """Put the configuration's limits in force."""
-        limits = book_limits(self._settings, self.engine.layout.manifest)
-        entries = self._settings.limits.entries and not self._entries_held
+        limits = book_limits(self._settings, self.engine.layout.manifest, self.parameters)
+        entries = self._settings.limits.entries and not self.entries_held
         self.sequencer.put(limits_draft(limits, entries=entries), now_ns)
 
-    def put_params(self, values: Sequence[Sequence[float]], now_ns: int) -> None:
-        """Swap parameter values between two records."""
-        self.sequencer.put(params_draft(values), now_ns)
+    def keep_ledger(self, path: Path) -> LedgerWriter:
+        """Begin to keep the ledger: what is recorded so far it reads from the journal, what comes it is told."""
+        self.ledger = LedgerWriter(path, self._journal, until=self.writer.appended)
+        return self.ledger
+
+    def put_params(self, now_ns: int) -> int:
+        """Swap parameter values between two records; return the sequence of the one that did it."""
+        document = self.parameters.document
+        sha = bytes(32) if document is None else bytes.fromhex(document.sha256)
+        values = [list(book.values.values()) for book in self.parameters.books]
+        sequence = self.sequencer.put(params_draft(values, document=sha, seq=self.parameters.seq), now_ns)
+        if self.ledger is not None:
+            self.ledger.params(self.parameters.seq, sequence)
+        return sequence
 
     def frame(self, body: bytes, now_ns: int, connection: int) -> None:
         """Take market data in. Where the disk refuses and memory is full it is dropped, and the gap recorded later."""
@@ -201,7 +251,9 @@ class Trading:
                     self._dropped += 1
                     return
                 self._record_dropped(now_ns)
+            began_ns = self._last_frame_ns = time.perf_counter_ns()
             self.sequencer.frame(body, now_ns, source=Source.KITE, connection=connection)
+            self.on_applied((time.perf_counter_ns() - began_ns) / 1e9)
         except JournalError:
             self._dropped_since_ns = self._dropped_since_ns or now_ns
             self._dropped += 1
@@ -246,9 +298,9 @@ class Trading:
         """Stop entries before the disk is full, and allow them again when there is space."""
         health = self.writer.health()
         held = bool(health.failed) or self.writer.low_on_space()
-        if held == self._entries_held or not self.engine.ready:
+        if held == self.entries_held or not self.engine.ready:
             return
-        self._entries_held = held
+        self.entries_held = held
         log.warning("entries_held" if held else "entries_released", reason=health.failed or "disk space")
         if held:
             self.command(Command.ENTRIES_OFF, now_ns)
@@ -293,8 +345,27 @@ class Trading:
             )
 
     def _adopt(self, day: date | None, universe: Universe) -> None:
+        self.hours = () if day is None else session_windows(day)
         self.day, self._universe, self._pairs = day, universe, universe.pairs
         self._narrator.layout()
+
+    def _hear(self, outputs: NDArray[Any]) -> None:
+        """Hand on what a record put out; its audit is appended."""
+        self._narrator.hear(outputs)
+        if self.ledger is not None:
+            self.ledger.hear(outputs, self.writer.appended)
+
+    def _tell_ledger(self, *, opened: bool) -> None:
+        """Tell the ledger whose rows follow: of a session that opened, or of another program inside it."""
+        if self.ledger is None or self.day is None:
+            return
+        layout, day, close_ns = self.engine.layout, yyyymmdd(self.day), int(self.engine.header["session_close_ns"])
+        if opened:
+            pairs = self.engine.table("pairs")
+            opening = Opening.of_tables(layout.manifest, layout.keys, pairs, day=day, close_ns=close_ns)
+        else:
+            opening = Opening(layout.manifest, layout.keys, day, close_ns)
+        self.ledger.begin(opening, self.writer.appended)
 
     def _record_dropped(self, now_ns: int) -> None:
         self.gap(self._dropped_since_ns, now_ns, GapReason.OVERLOAD, self._dropped)

@@ -119,7 +119,10 @@ def _units(instrument, side, quantity, value):  # type: ignore[no-untyped-def]
 
 @routine
 def mark_books(t):  # type: ignore[no-untyped-def]
-    """Value every book at the last prices and audit it: one mark a book and a record that closed bars."""
+    """Value every book at the last prices and audit it: one mark a book and a record that closed bars.
+
+    A mark carries the capital too, so that what the operator puts in or takes out is never taken for a profit.
+    """
     h = header_of(t)
     for index in range(header_of(t).books_n):
         book_at(t, index).equity_paise = book_at(t, index).cash_paise
@@ -140,7 +143,7 @@ def mark_books(t):  # type: ignore[no-untyped-def]
             _0,
             _0,
             book.positions,
-            _0,
+            book.capital_paise,
             book.equity_paise,
             book.costs_paise,
             book.working,

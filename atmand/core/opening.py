@@ -43,6 +43,7 @@ __all__ = [
     "params_draft",
     "program_draft",
     "session_draft",
+    "yyyymmdd",
 ]
 
 _KEY_BYTES: Final = 48
@@ -94,14 +95,14 @@ class BookLimits:
 def session_draft(terms: SessionTerms) -> Draft:
     """Write the SESSION record's body."""
     head = np.zeros(1, SESSION_HEAD)
-    head["date"] = _yyyymmdd(terms.day)
+    head["date"] = yyyymmdd(terms.day)
     head["seed"] = terms.seed
     head["flags"] = terms.flags
     head["grace_ns"] = terms.grace_ns
     head["grid_ns"] = terms.grid_ns
     head["latency_low_ns"], head["latency_high_ns"] = terms.latency_ns
     head["path_last_ns"] = terms.path_last_ns
-    head["costs_date"] = _yyyymmdd(terms.costs_day or terms.day)
+    head["costs_date"] = yyyymmdd(terms.costs_day or terms.day)
     head["protection_bps"] = terms.protection_bps
     head["entry_wait_ns"] = terms.entry_wait_ns
     head["stale_ns"] = terms.stale_ns
@@ -175,5 +176,6 @@ def params_draft(values: Sequence[Sequence[float]], *, document: bytes = bytes(3
     return Draft(Kind.PARAMS, body_of(Kind.PARAMS, head, rows), len(rows))
 
 
-def _yyyymmdd(day: date) -> int:
+def yyyymmdd(day: date) -> int:
+    """Write a day as the number that records carry: 20260706."""
     return day.year * 10_000 + day.month * 100 + day.day

@@ -87,6 +87,8 @@ class Source(IntEnum):
 
     DAEMON = 0
     KITE = 1
+    PAST = 2
+    """Audit of a simulated past that was folded before the first session; its causes are numbered below zero."""
 
 
 class SessionFlag(IntEnum):
@@ -266,7 +268,7 @@ AUDIT: Final = np.dtype(
         ("trade", "i8"),
         ("side", "i8"),  # +1 buy, -1 sell
         ("quantity", "i8"),
-        ("price", "i8"),
+        ("price", "i8"),  # a mark's capital
         ("value", "i8"),  # quantity * price; a mark's equity
         ("costs", "i8"),
         ("state", "i8"),

@@ -51,7 +51,8 @@ def recover(directory: Path, snapshot_directory: Path, engine: Engine, *, code: 
 
     `code` is the digest of the running code. DamagedError where the journal cannot be read.
     """
-    known = sessions(directory)
+    # What stands before the first SESSION (a simulated past) is nothing to go on with.
+    known = [session for session in sessions(directory) if session.day is not None]
     if not known:
         return None
     session = known[-1]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.engine import Engine
+from atmand.core.opening import yyyymmdd
 from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
 from atmand.journal.reader import Session, read, sessions
 from atmand.journal.segment import JournalError
@@ -39,8 +40,8 @@ class Replayed:
 
 def find_session(directory: Path, day: date | None) -> Session:
     """Return a day's session in a journal, or the newest; JournalError names the days that are there."""
-    known = sessions(directory)
-    wanted = None if day is None else day.year * 10_000 + day.month * 100 + day.day
+    known = [session for session in sessions(directory) if session.day is not None]
+    wanted = None if day is None else yyyymmdd(day)
     for session in reversed(known):
         if wanted is None or session.day == wanted:
             return session

@@ -5,32 +5,18 @@ A session's records are the same as the daemon's; only the frames are drawn insi
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from atmand.core.bar_path import PATH_LAST_NS
-from atmand.core.engine import Engine
 from atmand.core.manifest import Program
-from atmand.core.opening import (
-    BookLimits,
-    Draft,
-    SessionTerms,
-    instruments_draft,
-    limits_draft,
-    program_draft,
-    session_draft,
-)
-from atmand.core.records import AUDIT, Kind, Record, SessionFlag
-from atmand.core.rings import ring_drafts
-from atmand.core.ticks import TICK
+from atmand.core.opening import BookLimits
+from atmand.core.records import AUDIT, Kind
 from atmand.errors import AtmandError
 from atmand.history.bars import Bars, aligned, load_bars
 from atmand.lang.build import build
@@ -38,12 +24,11 @@ from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import load_strategy
 from atmand.ledger.trades import Trade, TradeFold, decision_digest
 from atmand.market.instruments import Instrument, resolve_all
-from atmand.market.sessions import Window, regular_windows, session_date, windows
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
 
-__all__ = ["Backtest", "Result", "instruments_of", "run_backtest", "session_windows"]
+__all__ = ["Backtest", "Result", "instruments_of", "run_backtest"]
 
 _MINUTE_NS: Final = 60_000_000_000
-_AUDIT_ROWS: Final = 1 << 18
 _CAPITAL_PAISE: Final = 100_000_000
 """Capital of a back-test's book from the command line: ten lakh rupees."""
 
@@ -100,24 +85,26 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
         )
     program = program or build(generate(plan.deployments))
     run = _Run(plan, program)
-    for day, times in _days(run.times):
+    for day, times in days_of(run.times):
         run.session(day, times)
     return run.result()
 
 
 class _Run:
-    """A back-test under way: the engine, and what it has put out so far."""
+    """A back-test under way: the driver, and what it has put out so far."""
 
     def __init__(self, plan: Backtest, program: Program) -> None:
         self._plan, self._program = plan, program
         self.times, self._grid, self._present = aligned(plan.bars)
-        self._instruments = instruments_of(plan.bars.symbols)
-        self._pairs = pairs_of(plan.deployments, self._instruments)
-        self._carried: dict[bytes, dict[str, Any]] = {}
-        self._engine = Engine({}, lambda _: program, self._carried.__getitem__)
-        self._ticks = np.zeros(max(1, len(self._instruments)), TICK).view(np.uint8)
-        self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
-        self._sequence = 0
+        instruments = instruments_of(plan.bars.symbols)
+        market = DrivenMarket(
+            [(instrument, 0) for instrument in instruments],
+            pairs_of(plan.deployments, instruments),
+            plan.limits,
+            plan.costs_as_of,
+            plan.terms,
+        )
+        self._driver = BarDriver(program, market, self._take)
         self._fold: TradeFold | None = None
         self._trades: list[Trade] = []
         self._equity: list[tuple[int, int]] = []
@@ -125,20 +112,12 @@ class _Run:
         self._sessions = 0
 
     def session(self, day: date, places: slice) -> None:
-        """Open a session, fold its bars, and let its last timers pass."""
-        hours = session_windows(day)
-        self._open(day, hours)
+        """Open a session and fold its bars."""
+        engine = self._driver.engine
+        self._driver.open(day)
+        self._fold = TradeFold(self._program.manifest, engine.layout.keys, engine.table("pairs"))
         self._sessions += 1
-        bars, present = self._grid[places], self._present[places]
-        volume = np.zeros(len(self._instruments), np.int64)
-        done = 0
-        while done < len(bars):
-            done, written, self._sequence = self._engine.apply_bars(
-                bars, present, self._ticks, volume, self._audit, done, self._sequence
-            )
-            self._take(self._audit[:written])
-        close_ns = max(window.close_ns for window in hours)
-        self._timers(close_ns + 2 * _MINUTE_NS)
+        self._driver.run(self._grid[places], self._present[places])
 
     def result(self) -> Result:
         rows = np.concatenate(self._orders) if self._orders else np.zeros(0, AUDIT)
@@ -152,59 +131,7 @@ class _Run:
             costs_note=f"costs as of {as_of}" if as_of else "costs of each day",
         )
 
-    def _open(self, day: date, hours: tuple[Window, ...]) -> None:
-        terms = SessionTerms(
-            day=day,
-            windows=hours,
-            flags=int(SessionFlag.SIMULATED | SessionFlag.BAR_PATH),
-            path_last_ns=PATH_LAST_NS,
-            costs_day=self._plan.costs_as_of,
-            **self._plan.terms,
-        )
-        opened_ns = min(window.open_ns for window in hours)
-        bars: list[Draft] = []
-        carried = bytes(32)
-        if self._engine.ready:
-            bars = ring_drafts(self._engine.layout, self._engine.layout.keys)
-            carried = self._carry()
-        drafts = (
-            session_draft(terms),
-            instruments_draft([(instrument, 0) for instrument in self._instruments]),
-            program_draft(self._program.source, self._program.manifest, self._pairs, books=carried),
-            limits_draft(self._plan.limits),
-            *bars,
-        )
-        for offset, draft in enumerate(drafts):
-            self._apply(draft, opened_ns + offset - len(drafts))
-        self._fold = TradeFold(self._program.manifest, self._engine.layout.keys, self._engine.table("pairs"))
-
-    def _carry(self) -> bytes:
-        """Keep the books for the next session's PROGRAM record under their hash."""
-        document = self._engine.books()
-        sha = hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
-        self._carried.clear()
-        self._carried[sha] = document
-        return sha
-
-    def _apply(self, draft: Draft, time_ns: int) -> None:
-        self._sequence += 1
-        record = Record(draft.kind, self._sequence, time_ns, draft.body, draft.rows)
-        self._take(self._engine.apply(record))
-
-    def _timers(self, until_ns: int) -> None:
-        """Stamp the timers that are due up to a time, as the daemon's sequencer does."""
-        grid_ns = int(self._engine.header["grid_ns"])
-        while self._engine.next_due_ns <= until_ns:
-            due_ns = -(-self._engine.next_due_ns // grid_ns) * grid_ns
-            time_ns = max(due_ns, int(self._engine.header["time_ns"]) + 1)
-            if time_ns > until_ns:
-                return
-            self._apply(Draft(Kind.TIMER, bytes(8), 0), time_ns)
-
     def _take(self, rows: NDArray[Any]) -> None:
-        if not len(rows):
-            return
-        rows = rows.copy()
         assert self._fold is not None
         self._trades.extend(self._fold.fold(rows))
         self._orders.append(rows[rows["kind"] != Kind.AUDIT_MARK])
@@ -213,16 +140,6 @@ class _Run:
         equity = np.zeros(len(times), np.int64)
         np.add.at(equity, places, marks["value"])
         self._equity.extend(zip(times.tolist(), equity.tolist(), strict=True))
-
-
-def session_windows(day: date) -> tuple[Window, ...]:
-    """Return a day's windows of ordinary shares; for years before the calendar, and days that it calls closed but that
-    have bars, the hours then in force."""
-    try:
-        hours = windows(day)
-    except AtmandError:
-        hours = []
-    return tuple(window for window in (hours or regular_windows(day)) if window.group == 0)
 
 
 def instruments_of(symbols: Sequence[str]) -> list[Instrument]:
@@ -253,18 +170,6 @@ def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument
             )
         pairs += [(book, keys[instrument.key]) for instrument in resolve_all(names, instruments)]
     return pairs
-
-
-def _days(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
-    """Cut a time axis into days in India."""
-    if not len(times):
-        return
-    days = [session_date(int(time_ns)) for time_ns in times]
-    first = 0
-    for place in range(1, len(days) + 1):
-        if place == len(days) or days[place] != days[first]:
-            yield days[first], slice(first, place)
-            first = place
 
 
 def command(

@@ -20,7 +20,7 @@ from atmand.lang.strategy import Parameter, Rules, Size, Strategy, StrategyFile
 from atmand.lang.structure import compile_expression
 from atmand.ledger.trades import market_time
 from atmand.market.sessions import session_date
-from atmand.research.backtest import session_windows
+from atmand.research.bar_driver import session_windows
 
 __all__ = ["command"]
 

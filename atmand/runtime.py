@@ -1,0 +1,59 @@
+"""`runtime.json`: how a verb finds the daemon that runs on a state directory.
+
+The daemon writes it when its API listens and removes it when it leaves; what a crash leaves behind names a dead
+process and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Runtime", "announced", "running"]
+
+_FILE: Final = "runtime.json"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A daemon that runs: its process, the port of its API (0: none), and since when (ISO 8601, UTC)."""
+
+    pid: int
+    port: int
+    started: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def announced(state: Path, port: int) -> Iterator[Runtime]:
+    """Write the file for as long as the daemon runs; only its user may read it."""
+    here = Runtime(os.getpid(), port, datetime.now(UTC).isoformat(timespec="seconds"))
+    path, fresh = state / _FILE, state / f".{_FILE}.{os.getpid()}"
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(asdict(here), file)
+    fresh.replace(path)
+    try:
+        yield here
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def running(state: Path) -> Runtime | None:
+    """Return the daemon that runs on a state directory; None where none does."""
+    try:
+        found = Runtime(**json.loads((state / _FILE).read_text()))
+        os.kill(found.pid, 0)
+    except PermissionError:
+        return found  # the process is another user's, and alive
+    except (OSError, ValueError, TypeError):
+        return None
+    return found
