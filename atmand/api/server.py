@@ -25,9 +25,10 @@ class ApiError(AtmandError):
 class ApiServer:
     """HTTP on the loopback address, from `start` to `stop`. It answers from the first moment, the start included."""
 
-    def __init__(self, settings: ApiSettings, source: Source) -> None:
+    def __init__(self, settings: ApiSettings, source: Source, *, news_every_s: float = 1.0) -> None:
         self._settings = settings
         self._source = source
+        self._news_every_s = news_every_s
         self._streams: Streams | None = None
         self._runner: web.AppRunner | None = None
         self._producer: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class ApiServer:
 
     async def start(self) -> int:
         """Open the port and return it; ApiError where that is not possible."""
-        self._streams = Streams(self._source)
+        self._streams = Streams(self._source, interval_s=self._news_every_s)
         app = make_app(self._source, self._streams, await asyncio.to_thread(Statics))
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75, shutdown_timeout=2)
         await self._runner.setup()
