@@ -29,6 +29,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
@@ -235,6 +236,7 @@ class Settings(BaseSettings):
     strategies: dict[Name, StrategySettings] = {}
     limits: LimitSettings = LimitSettings()
     journal: JournalSettings = JournalSettings()
+    api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
 
     _path: Path = PrivateAttr(default=Path())

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from atmand.api.metrics import METRICS
+from atmand.api.settings import ApiSettings
 from atmand.core.indicators import INDICATORS, Indicator
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
@@ -42,6 +44,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "strategies.NAME": StrategySettings,
     "limits": LimitSettings,
     "journal": JournalSettings,
+    "api": ApiSettings,
     "log": LogSettings,
 }
 """Every table of a configuration, and the model that checks it."""
@@ -182,8 +185,18 @@ def _number(value: float) -> str:
     return "2^63" if value == 2**63 else _toml(int(value) if value == int(value) else value)
 
 
+def metrics_reference() -> str:
+    """Write the table of metrics."""
+    rows = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for row in METRICS:
+        labels = ", ".join(f"`{label}`" for label in row.labels) or "none"
+        rows.append(f"| `{row.exported}` | {row.kind} | {labels} | {row.meaning} |")
+    return "\n".join(rows)
+
+
 PARTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "configuration.md": {"settings": settings_reference},
+    "metrics.md": {"metrics": metrics_reference},
     "strategies.md": {"indicators": strategies_reference},
 }
 """The generated parts of each page."""
