@@ -75,7 +75,7 @@ def run(
     if state is not None:
         overrides["instance"] = {"state": state.absolute()}
     settings = load(given or config or context.obj, overrides)
-    logs.configure(settings.log, sys.stdout)
+    logs.configure(settings.log, sys.stdout, settings.instance.state)
     from atmand import daemon
 
     return daemon.run(settings, run_for_ns=run_for)

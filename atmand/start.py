@@ -166,7 +166,7 @@ def _cache_base(state: Path | None, environ: Mapping[str, str]) -> Path:
 
 def _usable(directory: Path) -> bool:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
