@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from atmand import __version__
+from atmand.cli_doctor import doctor
+from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
+from atmand.cli_logs import logs
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -43,6 +46,9 @@ __all__ = ["app"]
 app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
+verb(app, "init", "atmand init ~/trading")(init)
+verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
+verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)
 
 
 @app.callback()
@@ -67,7 +73,7 @@ def run(
 
     SIGTERM and Ctrl-C drain it, a second one ends it at once; SIGHUP reads the configuration again.
     """
-    from atmand import logs
+    from atmand.logs import configure
     from atmand.settings import load
 
     simulator = {"speed": speed, "bars": bars and bars.absolute()}
@@ -75,7 +81,7 @@ def run(
     if state is not None:
         overrides["instance"] = {"state": state.absolute()}
     settings = load(given or config or context.obj, overrides)
-    logs.configure(settings.log, sys.stdout, settings.instance.state)
+    configure(settings.log, sys.stdout, settings.instance.state)
     from atmand import daemon
 
     return daemon.run(settings, run_for_ns=run_for)

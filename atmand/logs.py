@@ -28,7 +28,6 @@ from atmand.log_file import LogFile
 from atmand.log_lines import line
 
 __all__ = [
-    "LEVELS",
     "Level",
     "LogSettings",
     "configure",
@@ -41,7 +40,6 @@ __all__ = [
 ]
 
 Level = Literal["debug", "info", "warning", "error"]
-LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
 
 
 class LogSettings(BaseModel):

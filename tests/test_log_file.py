@@ -1,4 +1,4 @@
-"""The file of JSON lines: written beside the stream, cut by size, taken anew after logrotate, and never a reason to stop."""
+"""The file of JSON lines: written beside the stream, cut by size, taken anew after logrotate, no reason to stop."""
 
 from __future__ import annotations
 
