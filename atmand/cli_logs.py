@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 
@@ -96,8 +97,8 @@ def readable(text: bytes, *, colors: bool) -> str:
 
 def written(path: Path) -> Iterator[bytes]:
     """Yield the lines of a log's files, the oldest first."""
-    for file in _opened(path):
-        with file:
+    with ExitStack() as stack:
+        for file in [stack.enter_context(part) for part in _opened(path)]:
             yield from file
 
 
@@ -107,10 +108,13 @@ def followed(path: Path, fits: Callable[[bytes], bool], lines: int) -> Iterator[
     An empty batch says that nothing came; a file that is not there yet is waited for.
     """
     tail = _Tail(path)
-    yield _last(filter(fits, tail.start()), lines)
-    while True:
-        time.sleep(_POLL_S)
-        yield list(filter(fits, tail.more()))
+    try:
+        yield _last(filter(fits, tail.start()), lines)
+        while True:
+            time.sleep(_POLL_S)
+            yield list(filter(fits, tail.more()))
+    finally:
+        tail.close()
 
 
 class _Tail:
@@ -134,6 +138,12 @@ class _Tail:
             yield from self._rest()  # what came between the last look and the rename
             yield from self._go_through(self._newer())
 
+    def close(self) -> None:
+        """Let go of the open file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _newer(self) -> list[BinaryIO]:
         """Return the files that were begun after ours."""
         here = _identity(os.fstat(self._file.fileno())) if self._file is not None else None
@@ -147,8 +157,7 @@ class _Tail:
 
     def _go_through(self, files: list[BinaryIO]) -> Iterator[bytes]:
         for file in files:
-            if self._file is not None:
-                self._file.close()
+            self.close()
             self._file, self._begun = file, b""
             yield from self._rest()
 

@@ -85,7 +85,8 @@ def _strategies(settings: Settings, state: Path) -> Iterator[Finding]:
         deployments = _deployments(settings)
         generated = generate(deployments)
     except AtmandError as error:
-        yield Finding("strategies", "fail", str(error), "mend the file that is named")
+        # A strategy's error shows the line as well; here its first line names it.
+        yield Finding("strategies", "fail", str(error).splitlines()[0], "mend the file that is named")
         return
     if not deployments:
         yield Finding("strategies", "fail", "none is enabled", "write [strategies.NAME] with a file")

@@ -147,7 +147,7 @@ def prepare_compiler(state: Path | None, environ: dict[str, str] | os._Environ[s
 
 
 def compiler_directory(state: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the directory that `prepare_compiler` uses. To find out, it makes the state directory or the user's cache."""
+    """Return the directory that `prepare_compiler` uses; makes the state directory or the user's cache."""
     key = _compiler_key()
     given = environ.get("NUMBA_CACHE_DIR")
     directory = _cache_base(state, environ) / "numba" / key if given is None else Path(given)
