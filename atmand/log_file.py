@@ -40,7 +40,7 @@ class LogFile:
                 self._ready_for(len(data))
                 self._append(data)
             except OSError as error:
-                self._say(error)
+                self._complain(error)
 
     def reopen(self) -> None:
         """Take the file's name anew with the next line: what it named may have been moved away."""
@@ -94,7 +94,7 @@ class LogFile:
             os.close(self._fd)
             self._fd = -1
 
-    def _say(self, error: OSError) -> None:
+    def _complain(self, error: OSError) -> None:
         if not self._said:
             self._said = True
             reason = (error.strerror or str(error)).lower()
