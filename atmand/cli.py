@@ -12,8 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from atmand import __version__
+from atmand.cli_doctor import doctor
+from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
-from atmand.cli_status import register as register_status
+from atmand.cli_logs import logs
+from atmand.cli_status import orders, positions, status
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -44,7 +47,12 @@ __all__ = ["app"]
 app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
-register_status(app)
+verb(app, "status", "atmand status --json")(status)
+verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
+verb(app, "orders", "atmand orders --json")(orders)
+verb(app, "init", "atmand init ~/trading")(init)
+verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
+verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)
 
 
 @app.callback()
@@ -64,20 +72,25 @@ def run(
     speed: Speed = None,
     bars: BarsFile = None,
     state: State = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of page and API, on loopback; 0 takes a free one.", min=0, max=65_535)
+    ] = None,
 ) -> int:
     """Run the daemon until it is told to stop.
 
     SIGTERM and Ctrl-C drain it, a second one ends it at once; SIGHUP reads the configuration again.
     """
-    from atmand import logs
+    from atmand.logs import configure
     from atmand.settings import load
 
     simulator = {"speed": speed, "bars": bars and bars.absolute()}
     overrides: dict[str, Any] = {"simulator": {name: value for name, value in simulator.items() if value is not None}}
     if state is not None:
         overrides["instance"] = {"state": state.absolute()}
+    if port is not None:
+        overrides["api"] = {"port": port}
     settings = load(given or config or context.obj, overrides)
-    logs.configure(settings.log, sys.stdout)
+    configure(settings.log, sys.stdout, settings.instance.state)
     from atmand import daemon
 
     return daemon.run(settings, run_for_ns=run_for)

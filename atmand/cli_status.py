@@ -15,23 +15,16 @@ from typing import Any, Final
 import orjson
 import typer
 
-from atmand.cli_words import Config, Json, State, print_json, print_rows, rupees, say, state_of, verb
+from atmand.cli_words import Config, Json, State, print_json, print_rows, rupees, say, state_of
 from atmand.errors import UnreachableError, UsageError
 from atmand.runtime import running
 
-__all__ = ["register"]
+__all__ = ["orders", "positions", "status"]
 
 _TIMEOUT_S: Final = 5.0
 _POSITION: Final = ("strategy", "instrument", "side", "quantity", "entry_price", "last_price", "profit", "entry_time")
 _ORDER: Final = ("order_id", "strategy", "instrument", "side", "purpose", "state", "quantity", "filled", "price")
 _BOOK: Final = ("name", "state", "instruments", "equity", "today", "costs", "trades", "waits_for")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the program."""
-    verb(app, "status", "atmand status --json")(status)
-    verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
-    verb(app, "orders", "atmand orders --json")(orders)
 
 
 def status(context: typer.Context, config: Config = None, state: State = None, as_json: Json = False) -> None:

@@ -1,7 +1,7 @@
 """Where events go: JSON lines for machines, readable lines for a terminal, and never a secret in either.
 
 The command line calls `configure` once; rooms only call structlog. A thread does the writing, so that a stalled
-terminal or pipe stalls no trade.
+terminal, pipe or disk stalls no trade.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal, TextIO, cast
 
@@ -23,9 +24,20 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
+from atmand.log_file import LogFile
 from atmand.log_lines import line
 
-__all__ = ["Level", "LogSettings", "configure", "flush", "is_secret_name", "masked", "set_level"]
+__all__ = [
+    "Level",
+    "LogSettings",
+    "configure",
+    "file_of",
+    "flush",
+    "is_secret_name",
+    "masked",
+    "reopen",
+    "set_level",
+]
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -39,11 +51,30 @@ class LogSettings(BaseModel):
     """The least severe events that are written: debug, info, warning or error."""
     format: Literal["auto", "json", "text"] = Field("auto")
     """json, text, or auto: readable text on a terminal and JSON lines elsewhere."""
+    file: Literal["auto", "none"] | Path = "auto"
+    """Where JSON lines are written as well: a path, none, or auto, log/atmand.jsonl in the state directory."""
+    file_bytes: int = Field(10_000_000, ge=10_000, le=10**12)
+    """Bytes after which that file is set aside as FILE.1 and a new one begun, 10000 or more."""
+    old_files: int = Field(3, ge=0, le=1_000)
+    """How many files set aside are kept, 0 to 1000."""
 
 
-def configure(settings: LogSettings, stream: TextIO) -> None:
-    """Send every event, those of libraries that use `logging` included, to `stream` from now on."""
+def file_of(settings: LogSettings, state: Path) -> Path | None:
+    """Return the file that events are written to as JSON lines; None where there is none."""
+    if settings.file == "none":
+        return None
+    return state / "log" / "atmand.jsonl" if settings.file == "auto" else Path(settings.file)
+
+
+def configure(settings: LogSettings, stream: TextIO, state: Path | None = None) -> None:
+    """Send every event, those of libraries that use `logging` included, to `stream` from now on.
+
+    With a state directory they go to the file that the settings name as well, whatever the stream gets.
+    """
     flush()
+    path = None if state is None else file_of(settings, state)
+    kept = LogFile(path, limit_bytes=settings.file_bytes, old_files=settings.old_files) if path is not None else None
+    _output.keep(kept)
     terminal = stream.isatty()
     text = settings.format == "text" or (settings.format == "auto" and terminal)
     _output.stream = stream
@@ -51,7 +82,7 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     structlog.configure(
         processors=_PROCESSORS,
         wrapper_class=cast("type[FilteringBoundLogger]", _GatedLogger),
-        logger_factory=_Lines,
+        logger_factory=_Queued,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
@@ -66,6 +97,11 @@ def set_level(level: Level) -> None:
     _output.level = number
     # Libraries are heard from warnings on; numba's debug output is a compiler's whole diary.
     logging.getLogger().setLevel(logging.INFO if number <= logging.DEBUG else max(number, logging.WARNING))
+
+
+def reopen() -> None:
+    """Open the file of JSON lines anew with the next event: it may have been moved away. Waits for nothing."""
+    _output.reopen_file = True
 
 
 def flush(timeout_s: float = 2.0) -> None:
@@ -107,30 +143,48 @@ _LIMIT: Final = 10_000
 """Lines that may wait for a stalled reader; what comes past it is counted and dropped."""
 
 
+_Lines = tuple[str, str]
+"""An event as the stream gets it, and as the file does; empty where there is no file."""
+
+
 class _Output:
-    """The bounded queue between loggers and the stream, and the thread that empties it."""
+    """The bounded queue between loggers and what is written, and the thread that empties it."""
 
     def __init__(self) -> None:
         self.stream: TextIO = sys.stdout
         self.render: Callable[[MutableMapping[str, Any]], str] = _json
         self.level = logging.INFO
         self.dropped = 0
-        self._lines: queue.Queue[tuple[TextIO, str]] = queue.Queue(_LIMIT)
+        self.reopen_file = False
+        self._file: LogFile | None = None
+        self._waiting: queue.Queue[tuple[TextIO, LogFile | None, _Lines]] = queue.Queue(_LIMIT)
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def put(self, line: str) -> None:
+    def keep(self, file: LogFile | None) -> None:
+        """Write to another file from now on, or to none."""
+        before, self._file = self._file, file
+        if before is not None:
+            before.close()
+
+    def rendered(self, context: MutableMapping[str, Any]) -> _Lines:
+        shown = self.render(context) + "\n"
+        if self._file is None:
+            return shown, ""
+        return shown, shown if self.render is _json else _json(context) + "\n"
+
+    def put(self, lines: _Lines) -> None:
         if self._thread is None:
             self._launch()
         try:
-            self._lines.put_nowait((self.stream, line))
+            self._waiting.put_nowait((self.stream, self._file, lines))
         except queue.Full:
             self.dropped += 1
 
     def flush(self, timeout_s: float) -> None:
-        done = self._lines.all_tasks_done
+        done = self._waiting.all_tasks_done
         with done:
-            done.wait_for(lambda: not self._lines.unfinished_tasks, timeout_s)
+            done.wait_for(lambda: not self._waiting.unfinished_tasks, timeout_s)
 
     def _launch(self) -> None:
         with self._start:
@@ -140,28 +194,38 @@ class _Output:
 
     def _write(self) -> None:
         while True:
-            stream, line = self._lines.get()
+            stream, file, (shown, kept) = self._waiting.get()
             dropped, self.dropped = self.dropped, 0
             if dropped:
-                line += self.render(_stamped("log_lines_dropped", "warning", {"room": "logs", "lines": dropped})) + "\n"
+                lost = _stamped("log_lines_dropped", "warning", {"room": "logs", "lines": dropped})
+                shown, kept = (line + more for line, more in zip((shown, kept), self.rendered(lost), strict=True))
             try:
-                stream.write(line)
-                if self._lines.empty():
+                if file is not None:
+                    self._write_file(file, kept)
+                stream.write(shown)
+                if self._waiting.empty():
                     stream.flush()
             except (OSError, ValueError):
                 pass  # the reader went away or the stream was closed: trading goes on without a listener
             finally:
-                self._lines.task_done()
+                self._waiting.task_done()
+
+    def _write_file(self, file: LogFile, line: str) -> None:
+        """Write to the file before the stream: a reader that stalls costs the file nothing but what then queues."""
+        if self.reopen_file:
+            self.reopen_file = False
+            file.reopen()
+        file.write(line)
 
 
-class _Lines:
-    """The logger under structlog: whatever the level's name, a rendered line joins the queue."""
+class _Queued:
+    """The logger under structlog: whatever the level's name, a rendered event joins the queue."""
 
     def __init__(self, *_: Any) -> None:
         pass
 
-    def msg(self, line: str) -> None:
-        _output.put(line + "\n")
+    def msg(self, *lines: str) -> None:
+        _output.put(cast("_Lines", lines))
 
     debug = info = warning = error = critical = exception = msg
 
@@ -200,7 +264,7 @@ class _LibraryHandler(logging.Handler):
             context["exc_info"] = record.exc_info
         event = _stamped("library_message", record.levelname.lower(), context)
         event = structlog.processors.format_exc_info(None, "", event)
-        _output.put(_output.render(_mask_context(None, "", event)) + "\n")
+        _output.put(_output.rendered(_mask_context(None, "", event)))
 
 
 def _stamped(event: str, level: str, context: Mapping[str, Any]) -> MutableMapping[str, Any]:
@@ -230,8 +294,9 @@ def _mask_context(_: WrappedLogger, __: str, context: MutableMapping[str, Any]) 
     return context
 
 
-def _rendered(_: WrappedLogger, __: str, context: MutableMapping[str, Any]) -> str:
-    return _output.render(context)
+def _rendered(_: WrappedLogger, __: str, context: MutableMapping[str, Any]) -> tuple[_Lines, dict[str, Any]]:
+    """Return what structlog calls the logger with: positional arguments and keywords."""
+    return _output.rendered(context), {}
 
 
 def _json(context: MutableMapping[str, Any]) -> str:

@@ -25,7 +25,9 @@ __all__ = [
     "DECISION_ROOMS",
     "builtin",
     "cache_directory",
+    "compiler_directory",
     "default_state",
+    "deployment_file",
     "find_configuration",
     "held_signals",
     "kernel_digest",
@@ -80,6 +82,12 @@ def builtin(name: str) -> Path:
     return (packaged if packaged.is_dir() else _PACKAGE.parent / "configs") / name
 
 
+def deployment_file(name: str) -> Path:
+    """Return a file of `deploy/` that ships with atmand, such as `systemd/atmand.service`."""
+    packaged = _PACKAGE / "deploy"
+    return (packaged if packaged.is_dir() else _PACKAGE.parent / "deploy") / name
+
+
 def find_configuration(given: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the configuration to read: the given one, else `ATMAND_CONFIG`, `./atmand.toml`, the built-in demo."""
     if given is not None:
@@ -129,17 +137,21 @@ def prepare_compiler(state: Path | None, environ: dict[str, str] | os._Environ[s
     the file of the function itself and misses an edited callee elsewhere. `NUMBA_CACHE_DIR`, where set, is the
     folder that holds it; else it lies in `state`, and where that is None or cannot be written in the user's cache.
     """
-    key = _compiler_key()
-    given = environ.get("NUMBA_CACHE_DIR")
-    directory = _cache_base(state, environ) / "numba" / key if given is None else Path(given)
-    if directory.name != key:
-        directory = directory / key
+    directory = compiler_directory(state, environ)
     directory.mkdir(parents=True, exist_ok=True)
     environ["NUMBA_CACHE_DIR"] = str(directory)
     environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
     for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environ.setdefault(threads, "1")
     return directory
+
+
+def compiler_directory(state: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory that `prepare_compiler` uses; makes the state directory or the user's cache."""
+    key = _compiler_key()
+    given = environ.get("NUMBA_CACHE_DIR")
+    directory = _cache_base(state, environ) / "numba" / key if given is None else Path(given)
+    return directory if directory.name == key else directory / key
 
 
 def kernel_digest(rooms: Iterable[str] = DECISION_ROOMS) -> bytes:
@@ -166,7 +178,7 @@ def _cache_base(state: Path | None, environ: Mapping[str, str]) -> Path:
 
 def _usable(directory: Path) -> bool:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)

@@ -6,7 +6,7 @@ Everything here runs on the loop and returns at once; `daemon.py` owns the tasks
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, Final

@@ -28,7 +28,10 @@ from atmand.settings import builtin
 
 VERBS = [
     ["run"],
+    ["init"],
     ["check"],
+    ["doctor"],
+    ["logs"],
     ["replay"],
     ["journal", "inspect"],
     ["journal", "export"],

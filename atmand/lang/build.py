@@ -21,7 +21,7 @@ from atmand.core.manifest import Manifest, Program
 from atmand.errors import AtmandError
 from atmand.lang.program import GeneratedProgram
 
-__all__ = ["build", "load_module", "load_program", "program_directory", "write_module"]
+__all__ = ["build", "load_module", "load_program", "module_path", "program_directory", "write_module"]
 
 _PREFIX = "atmand_program_"
 
@@ -34,10 +34,15 @@ def program_directory() -> Path:
     return Path(cache) / "programs"
 
 
+def module_path(source: str, directory: Path) -> Path:
+    """Return where a generated module lies, or will lie."""
+    return directory / f"{_PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:20]}.py"
+
+
 def write_module(source: str, directory: Path) -> Path:
     """Write a generated module under the name of its hash, whole or not at all; return its path."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{_PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:20]}.py"
+    path = module_path(source, directory)
     if not path.exists():
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(source)
