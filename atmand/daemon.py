@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import platform
 import signal
 import time
 from collections.abc import Callable
@@ -18,16 +19,26 @@ from typing import Final
 import structlog
 
 from atmand import logs
+from atmand.api.server import ApiServer
 from atmand.clocks import monotonic_ns
 from atmand.compiling import compiled
 from atmand.core.records import Command
 from atmand.errors import AtmandError, ExitCode
 from atmand.in_force import InForce
+from atmand.ledger.keeper import LEDGER
 from atmand.market_side import MarketSide
-from atmand.opening import deployments_of, session_day, session_windows, universe_of
+from atmand.notify import Notifier
+from atmand.opening import deployments_of, session_day, universe_of
+from atmand.params.file_store import FileStore
+from atmand.params.keeper import Keeper
+from atmand.past import Candles
+from atmand.runtime import announced
 from atmand.settings import Settings
+from atmand.shown import Shown
 from atmand.start import held_signals
 from atmand.trading import Trading
+from atmand.vitals import Vitals, folder_bytes
+from atmand.wiring import PARAMS
 
 __all__ = ["run"]
 
@@ -37,6 +48,10 @@ _DRAIN_S: Final = 5.0
 _HOUSEKEEPING_S: Final = 1.0
 _SNAPSHOT_S: Final = 300.0
 _SETTLE_S: Final = 0.05
+_PULSE_S: Final = 0.1
+_EXTEND_S: Final = 20.0
+_CATCH_UP_S: Final = 30.0
+"""How long the start waits for the ledger; a longer journal is caught up while trading."""
 
 
 def run(settings: Settings, run_for_ns: int | None = None) -> int:
@@ -70,6 +85,8 @@ class _Daemon:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
         self._stops = 0
+        self._vitals = Vitals()
+        self._notifier = Notifier.from_environment()
 
     async def main(self) -> int:
         """Start, trade, drain. Errors of the start leave with their own exit code."""
@@ -77,19 +94,14 @@ class _Daemon:
         self._listen()
         async with AsyncExitStack() as stack:
             self._trading = await self._open_state(stack)
+            self._trading.on_applied = self._vitals.apply.add
             self._market = MarketSide(self._settings, self._trading, self._stopping.set)
+            self._shown = Shown(self._settings, self._trading, self._market, self._vitals)
+            await self._serve(stack)
             if not await self._started(stack):
                 log.info("stopped", sequence=self._trading.writer.appended, bars=0, fills=0)
                 return int(ExitCode.DONE)
-            log.info(
-                "ready",
-                seconds=round(time.monotonic() - started, 2),
-                market="simulated" if self._market.simulated else "kite",
-                pid=os.getpid(),
-                state=str(self._settings.instance.state),
-                day=str(self._trading.day),
-                warming=len(self._trading.warming()),
-            )
+            self._tell_ready(time.monotonic() - started)
             gc.collect()
             gc.freeze()
             try:
@@ -124,7 +136,7 @@ class _Daemon:
         """Lock the state directory, open the journal and recover, before anything else is started."""
         state = self._settings.instance.state
         try:
-            state.mkdir(parents=True, exist_ok=True)
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise AtmandError(str(state), error.strerror or "cannot be made", "name another with --state DIR") from None
         self._tell_beginning()
@@ -141,11 +153,23 @@ class _Daemon:
             )
         return trading
 
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        """Answer on the API's port from now on, the start included, and let verbs find it."""
+        port = 0
+        if self._settings.api.enabled:
+            server = ApiServer(self._settings.api, self._shown)
+            port = await server.start()
+            stack.push_async_callback(server.stop)
+            log.info("page", url=server.url, tunnel=f"ssh -L {port}:127.0.0.1:{port} {platform.node() or 'HOST'}")
+        stack.enter_context(announced(self._settings.instance.state, port))
+
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, and give that up where a stop is asked for meanwhile: a first start may compile for half a minute."""
         starting = asyncio.create_task(self._start(stack))
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        while not starting.done() and not stopping.done():
+            self._notifier.extend_start(3 * _EXTEND_S)
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED, timeout=_EXTEND_S)
         stopping.cancel()
         if self._stopping.is_set():
             starting.cancel()
@@ -158,6 +182,7 @@ class _Daemon:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Bring up the market's side, compile, open the session, warm up, connect."""
         settings, market = self._settings, self._market
+        self._shown.busy_with = "compiling the strategies and reaching the market"
         deployments = deployments_of(settings)
         past_due = market.simulated and settings.simulator.past_sessions > 0 and not self._trading.has_session
         compiling = asyncio.create_task(compiled(deployments, driver=past_due))
@@ -174,34 +199,53 @@ class _Daemon:
             program,
             self._trading,
             market.clock,
+            Keeper(FileStore(settings.instance.state / PARAMS)),
             simulated=market.simulated,
             bar_path=market.bar_path,
         )
-        await self._open_market(past_due)
+        self._in_force.start()
+        await self._open_market(past_due, stack)
+        self._shown.in_force = self._in_force
         market.listen(self._in_force)
 
-    async def _open_market(self, past_due: bool) -> None:
+    async def _open_market(self, past_due: bool, stack: AsyncExitStack) -> None:
         """Go on with the session that was under way or open a new one, and fetch the candles that it needs."""
         market, force, trading = self._market, self._in_force, self._trading
         now_ns = market.start_ns(str(self._settings.instance.state))
         day = session_day(now_ns, simulated=market.simulated)
+        candles: Candles = {}
+        if past_due:
+            self._shown.busy_with = f"trading {self._settings.simulator.past_sessions} sessions of a simulated past"
+            candles = await market.backfill.past(self._settings, force.universe, force.program, day)
+        await self._open_ledger(stack)
+        self._shown.busy_with = "warming the indicators up"
         missed = True
         if trading.continues(day, force.program, force.seed):
             missed = trading.resume(day, force.universe, now_ns)
-            # What a reload had changed may have been changed back while nothing ran.
-            force.put_params()
         else:
-            candles = {}
-            if past_due:
-                candles = await market.backfill.past(self._settings, force.universe, force.program, day)
             force.open(day, now_ns)
-            if candles:
-                market.backfill.take(candles, force.universe, force.program)
-                missed = now_ns > min(window.open_ns for window in session_windows(day))
+        # What is in force may be other than what was recorded: changed while nothing ran, or refused since.
+        force.apply(trading.parameters, origin=force.keeper.origin)
+        if candles:
+            market.backfill.take(candles, force.universe, force.program)
+            missed = now_ns > min(window.open_ns for window in trading.hours)
         if missed and market.simulated:
             await market.backfill.fill(force.universe, force.program)  # simulated time stands still meanwhile
         elif missed:
             market.backfill.due.set()  # ticks first, then the candles up to them: nothing falls between
+
+    async def _open_ledger(self, stack: AsyncExitStack) -> None:
+        """Keep the ledger from here on; what it has not seen it reads now, while nothing else wants the processor."""
+        trading = self._trading
+        ledger = trading.keep_ledger(self._settings.instance.state / LEDGER)
+        stack.push_async_callback(ledger.aclose)
+        self._shown.busy_with = "bringing the ledger up to the journal"
+        await trading.writer.written_to(trading.writer.appended)
+        self._flush_ledger()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_S):
+                while not (ledger.latest.health.caught_up or ledger.latest.health.failed):
+                    await asyncio.sleep(_PULSE_S)
 
     # Trade.
 
@@ -209,6 +253,7 @@ class _Daemon:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._market.run(), name="market")
+                group.create_task(self._pulse(), name="pulse")
                 group.create_task(self._housekeeping(), name="housekeeping")
                 group.create_task(self._reloader(), name="reloader")
                 group.create_task(self._until_stopped(), name="until-stopped")
@@ -224,16 +269,38 @@ class _Daemon:
                 await self._stopping.wait()
         raise _Stop
 
+    async def _pulse(self) -> None:
+        """Feel how late the loop is, let the ledger store what the journal has, tell the watchdog that we live."""
+        loop, beat_s = asyncio.get_running_loop(), self._notifier.watchdog_interval_s
+        told_s = 0.0
+        while True:
+            due_s = loop.time() + _PULSE_S
+            await asyncio.sleep(_PULSE_S)
+            self._vitals.lag.add(max(0.0, loop.time() - due_s))
+            self._flush_ledger()
+            if beat_s is not None and loop.time() - told_s >= beat_s:
+                told_s = loop.time()
+                self._notifier.watchdog()
+
+    def _flush_ledger(self) -> None:
+        if self._trading.ledger is not None:
+            self._trading.ledger.flush(self._trading.writer.written)
+
     async def _housekeeping(self) -> None:
-        """Watch the disk, keep snapshots, stamp nothing: what needs no market time."""
+        """Watch the disk and the parameter store, keep snapshots, stamp nothing: what needs no market time."""
         kept_ns = monotonic_ns()
+        trading, vitals = self._trading, self._vitals
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
-            self._trading.watch_disk(self._in_force.now_ns)
+            trading.watch_disk(self._in_force.now_ns)
+            vitals.market_at(self._market.clock.now_ns())
+            vitals.journal_bytes = await asyncio.to_thread(folder_bytes, trading.journal)
+            vitals.free_bytes = trading.writer.free_bytes()
+            await self._in_force.follow()
             if monotonic_ns() - kept_ns >= _SNAPSHOT_S * 1e9:
                 kept_ns = monotonic_ns()
-                await self._trading.writer.written_to(self._trading.writer.appended)
-                self._trading.snapshot()
+                await trading.writer.written_to(trading.writer.appended)
+                trading.snapshot()
 
     async def _reloader(self) -> None:
         """Take SIGHUPs one burst at a time; a refused configuration changes nothing."""
@@ -241,22 +308,32 @@ class _Daemon:
             await self._reloading.wait()
             await asyncio.sleep(_SETTLE_S)
             self._reloading.clear()
+            self._notifier.reloading()
+            logs.reopen()
             try:
                 await self._in_force.reload()
+                self._vitals.reloads_ok += 1
+                self._notifier.ready("trading; reloaded")
             except AtmandError as error:
+                self._vitals.reloads_refused += 1
                 log.error("reload_refused", error=str(error))
+                self._notifier.ready(f"trading; reload refused: {error}")
 
     # End.
 
     async def _drain(self) -> None:
         """No entries, books kept, journal on disk: within five seconds."""
         trading = self._trading
+        self._shown.phase = "draining"
+        self._notifier.stopping()
         try:
             if trading.engine.ready:
                 trading.command(Command.ENTRIES_OFF, self._in_force.now_ns)
                 async with asyncio.timeout(_DRAIN_S):
                     await trading.writer.synced(trading.writer.appended)
                 trading.snapshot()
+                self._flush_ledger()
+                self._in_force.keeper.stopped_cleanly()
         except (AtmandError, TimeoutError) as error:
             log.error("drain_incomplete", error=str(error))
         header = trading.engine.header
@@ -266,6 +343,20 @@ class _Daemon:
         simulated = self._settings.feed.kind == "simulator"
         market = "an embedded exchange, no key needed" if simulated else "Kite Connect"
         log.info("starting", money="paper", market=market, configuration=str(self._settings.path))
+
+    def _tell_ready(self, seconds: float) -> None:
+        trading, simulated = self._trading, self._market.simulated
+        self._shown.phase, self._shown.busy_with = "running", None
+        log.info(
+            "ready",
+            seconds=round(seconds, 2),
+            market="simulated" if simulated else "kite",
+            pid=os.getpid(),
+            state=str(self._settings.instance.state),
+            day=str(trading.day),
+            warming=len(trading.warming()),
+        )
+        self._notifier.ready(f"trading on paper, {'simulated' if simulated else 'real'} market, {trading.day}")
 
 
 def _first(group: BaseExceptionGroup[AtmandError]) -> AtmandError:

@@ -23,7 +23,7 @@ from atmand.journal.retention import prune
 from atmand.lang.program import Deployment, generate
 from atmand.opening import Universe, deployments_of, limits_of, universe_of
 from atmand.params.document import DocumentError
-from atmand.params.keeper import Keeper
+from atmand.params.keeper import Keeper, Origin
 from atmand.params.resolve import Resolution
 from atmand.settings import Settings, changes
 from atmand.trading import Trading
@@ -111,13 +111,14 @@ class InForce:
             with contextlib.suppress(DocumentError):
                 self.apply(await asyncio.to_thread(self.keeper.read, self.deployments, limits_of(self.settings)))
 
-    def apply(self, parameters: Resolution) -> None:
+    def apply(self, parameters: Resolution, *, origin: Origin | None = None) -> None:
         """Put limits and parameter values in force between two records."""
-        before = self.keeper.in_force.sha256
+        if origin is None and parameters.sha256 != self.keeper.in_force.sha256:
+            origin = "current"
         self._trading.reload(self.settings, parameters)
         self._trading.put_limits(self.now_ns)
         sequence = self._trading.put_params(self.now_ns)
-        self.keeper.applied(parameters, sequence, origin="current" if parameters.sha256 != before else None)
+        self.keeper.applied(parameters, sequence, origin=origin)
 
     def shown_params(self) -> dict[str, Any]:
         """Return the parameters in force with where each is from, for people."""

@@ -13,6 +13,13 @@ __all__ = ["line"]
 
 _SENTENCES: Final = {
     "starting": "{money} money on {market}; configuration {configuration}",
+    "page": "the page: {url}  from another machine: {tunnel}",
+    "past_fetching": "fetching the days before the market's first: {days} of {of_days}",
+    "past_folded": "traded {sessions} sessions of a simulated past in {seconds} s: {fills} fills on {instruments} "
+    "instruments, flat at the end",
+    "params_applied": "parameters {seq} by {author} are in force: {changes} values changed",
+    "parameter_changed": "{strategy}.{parameter}: {old} -> {new}",
+    "params_refused": "parameters refused, nothing changed: {reason}",
     "recovered": "found the session of {day} again: {records} records folded, positions and orders as they were",
     "compiling": "compiling {books} strategies; from nothing this takes half a minute, later it is cached",
     "compiled": "compiled in {seconds} s",

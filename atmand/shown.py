@@ -6,16 +6,19 @@ The page, the verbs and the metrics see the daemon through this and through noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from atmand import __version__
 from atmand.api.metrics import BookMeasures, Measures
 from atmand.api.source import Document, Health
 from atmand.core.records import FeedState
 from atmand.in_force import InForce
-from atmand.ledger.keeper import Snapshot
+from atmand.ledger.keeper import LEDGER, Snapshot
+from atmand.ledger.sqlite import read_ledger
+from atmand.ledger.store import SqlStore, TradeFilter
 from atmand.ledger.trades import market_time
 from atmand.market.sessions import is_open
 from atmand.market_side import MarketSide
@@ -27,6 +30,7 @@ from atmand.vitals import Vitals
 __all__ = ["Shown"]
 
 Phase = Literal["starting", "running", "draining"]
+_Found = TypeVar("_Found")
 
 _FEED_WORDS: Final = {
     FeedState.CONNECTING: "connecting",
@@ -101,7 +105,13 @@ class Shown:
         return {**stamp, "trades": rows, "next": shown[-1].trade_id if len(found) > limit else None}
 
     async def trade(self, trade_id: str) -> Document | None:
-        raise NotImplementedError
+        found: Document | None = None
+        return None if found is None else {**self._stamp(), **found}
+
+    def _query(self, ask: Callable[[SqlStore], _Found]) -> _Found:
+        """Ask the ledger's database, in a thread; the writer's own connection is not shared."""
+        with closing(read_ledger(self._settings.instance.state / LEDGER)) as store:
+            return ask(store)
 
     async def equity(self, *, points: int) -> Document:
         series = []

@@ -16,12 +16,13 @@ from atmand.feed.kite_decode import decode
 from atmand.journal.sidecars import Sidecars
 from atmand.lang.build import load_program
 
-__all__ = ["DECODERS", "JOURNAL", "SNAPSHOTS", "ProgramStore", "engine_on"]
+__all__ = ["DECODERS", "JOURNAL", "PARAMS", "SNAPSHOTS", "ProgramStore", "engine_on"]
 
 DECODERS: Final[Mapping[int, Decoder]] = {int(Source.KITE): decode}
 
 JOURNAL: Final = "journal"
 SNAPSHOTS: Final = "snapshots"
+PARAMS: Final = "params"
 """Folders of a state directory."""
 
 
