@@ -16,6 +16,7 @@ from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_logs import logs
+from atmand.cli_params import params_app
 from atmand.cli_status import orders, positions, status
 from atmand.cli_words import (
     STYLE,
@@ -47,6 +48,7 @@ __all__ = ["app"]
 app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
+app.add_typer(params_app, name="params")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)

@@ -51,9 +51,16 @@ class FileStore:
     def current(self) -> Document | None:
         return read_document(self.path)
 
+    def base(self) -> Document | None:
+        """Return what a change begins from: the current document, or the newest copy where that cannot be read."""
+        try:
+            return self.current()
+        except DocumentError:
+            return self._newest()
+
     def propose(self, document: Document, expected_seq: int) -> Document:
         with self._locked():
-            now = self.current()
+            now = self.base()
             seq = 0 if now is None else now.seq
             if seq != expected_seq:
                 raise ConflictError(
@@ -94,7 +101,7 @@ class FileStore:
 
     def activate(self, seq: int, *, author: str) -> Document:
         old = self.version(seq)
-        now = self.current()
+        now = self.base()
         again = old.model_copy(update={"author": author, "trial": None, "note": f"roll-back to {seq}"})
         return self.propose(again, _seq(now))
 
