@@ -169,7 +169,7 @@ def parse_strategy(text: str, name: str) -> StrategyFile:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = re.search(r"line (\d+), column (\d+)", str(error))
-        place = Place(int(match[1]), int(match[2])) if match else Place(max(1, len(text.splitlines())), 1)
+        place = Place(int(match[1]), int(match[2])) if match else Place(max(1, text.rstrip().count("\n") + 1), 1)
         what = str(error).split(" (at")[0]
         raise StrategyError(source, place, f"not TOML: {what}", "correct the line") from None
     try:
@@ -191,6 +191,9 @@ def _refusal(source: SourceText, error: ValidationError) -> StrategyError:
         return StrategyError(source, source.find(*path), f"{dotted}: unknown key", remedy)
     if first["type"] == "missing":
         return StrategyError(source, source.find(*path), f"{dotted}: missing", f"add {path[-1]} to the file")
+    if first["type"] == "too_long" and "max_length" in first.get("ctx", {}):
+        what = f"longer than {first['ctx']['max_length']} characters"
+        return StrategyError(source, source.find(*path), f"{dotted}: {what}", "split it into signals")
     return StrategyError(source, source.find(*path), f"{dotted}: {what}", "see docs/strategies.md")
 
 
