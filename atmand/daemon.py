@@ -37,6 +37,7 @@ from atmand.lang.program import Deployment, generate, parameter_values
 from atmand.market.sessions import is_open
 from atmand.opening import (
     Universe,
+    check_costs,
     deployments_of,
     history_days,
     session_day,
@@ -111,6 +112,7 @@ class _Daemon:
         self._listen()
         async with AsyncExitStack() as stack:
             self._trading = await self._open_state(stack)
+            self._trading.on_overload_gap = self._refill_due.set
             if not await self._started(stack):
                 log.info("stopped", sequence=self._trading.writer.appended, bars=0, fills=0)
                 return int(ExitCode.DONE)
@@ -194,6 +196,7 @@ class _Daemon:
         compiling = asyncio.create_task(compiled(deployments))
         try:
             feed_settings, token = await self._market_side(stack)
+            check_costs(self._settings, session_day(self._clock.now_ns(), simulated=self._simulated))
             self._rest = await stack.enter_async_context(KiteRest(feed_settings, token, self._clock))
             universe = universe_of(deployments, await self._rest.instruments(), lenient=self._bar_path)
             program = await compiling

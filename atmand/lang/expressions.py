@@ -121,8 +121,10 @@ class Compiler:
         try:
             tree = ast.parse(line.strip(), mode="eval")
         except SyntaxError as error:
-            offset = min(len(text), max(0, (error.offset or 1) - 1) + indent)
-            self._refuse(path, offset, f"not an expression: {error.msg}", "see docs/strategies.md")
+            # An offset of 0 is the text's end.
+            offset = indent + error.offset - 1 if error.offset else len(line.rstrip())
+            what = error.msg if error.offset else "it ends too early"
+            self._refuse(path, min(offset, len(text)), f"not an expression: {what}", "see docs/strategies.md")
         except (ValueError, RecursionError, MemoryError):
             self._refuse(path, 0, "not an expression", "split it into signals")
         return _Walk(self, line, path).value(tree.body, depth)

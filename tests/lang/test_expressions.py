@@ -128,15 +128,14 @@ def test_the_same_call_is_computed_once() -> None:
         ("1 < 2", 1, "compares constants: always the same"),
         ("close / 0 > 1", 1, "division by zero"),
         ("close in 5", 1, "this comparison is not part of the language"),
-        ("close >", 8, "not an expression"),
-        ("close > 1; import os", 10, "not an expression"),
+        ("close >", 8, "not an expression: it ends too early"),
+        ("close > 1; import os", 10, "not an expression: invalid syntax"),
     ],
 )
 def test_a_refusal_names_the_place_and_the_remedy(expression: str, column: int, said: str) -> None:
     error = refusal(expression)
     assert said in str(error)
-    if "not an expression" not in said:
-        assert error.place.column == column
+    assert error.place.column == column
     excerpt = str(error).splitlines()[-2:]
     assert excerpt[1].index("^") == 4 + error.place.column - 1
     assert expression in excerpt[0]
