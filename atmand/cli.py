@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 
 from atmand import __version__
@@ -23,6 +24,7 @@ from atmand.cli_words import (
     BarsFile,
     Config,
     ConfigWord,
+    CostsAsOf,
     Json,
     Speed,
     State,
@@ -31,6 +33,7 @@ from atmand.cli_words import (
     clock,
     day,
     duration,
+    in_order,
     moment,
     print_csv,
     print_facts,
@@ -61,6 +64,8 @@ verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(lo
 def every_verb(context: typer.Context, config: Config = None) -> None:
     """Trade Indian markets on paper, on one machine, from one journal."""
     context.obj = config
+    # Verbs print data on standard output; what the rooms log goes to the other one. `run` configures its log itself.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 @verb(app, "run", "atmand run --for 120s --speed 60")
@@ -73,6 +78,7 @@ def run(
     ] = None,
     speed: Speed = None,
     bars: BarsFile = None,
+    costs_as_of: CostsAsOf = None,
     state: State = None,
     port: Annotated[
         int | None, typer.Option(help="Port of page and API, on loopback; 0 takes a free one.", min=0, max=65_535)
@@ -87,6 +93,8 @@ def run(
 
     simulator = {"speed": speed, "bars": bars and bars.absolute()}
     overrides: dict[str, Any] = {"simulator": {name: value for name, value in simulator.items() if value is not None}}
+    if costs_as_of is not None:
+        overrides["market"] = {"costs_as_of": costs_as_of}
     if state is not None:
         overrides["instance"] = {"state": state.absolute()}
     if port is not None:
@@ -135,6 +143,7 @@ def replay(
     as_json: Json = False,
 ) -> int:
     """Run a recorded day again; with --verify, exit 1 where a decision differs from the recorded one."""
+    in_order(start, end)
     from atmand.replay import command
 
     result = command(state_of(context, config, state), day=replayed, verify=verify, start=start, end=end)
@@ -142,7 +151,7 @@ def replay(
     return ExitCode.DIFFERENT if result.get("identical") is False else ExitCode.DONE
 
 
-@verb(app, "eval", 'atmand eval "rsi(14) < low" --data bars.parquet --instrument INFY --set low=30 --json')
+@verb(app, "eval", 'atmand eval "rsi(14) < level" --data bars.parquet --instrument INFY --set level=30 --json')
 def evaluate(
     expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
     data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
@@ -171,15 +180,13 @@ def backtest(
     start: Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")] = None,
     end: Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")] = None,
     values: Values = None,
-    costs_as_of: Annotated[
-        Any,
-        typer.Option(help="Apply this day's costs, for bars older than the tables.", parser=day, metavar="DAY"),
-    ] = None,
+    costs_as_of: CostsAsOf = None,
     out: Annotated[Path | None, typer.Option(help="Write the trades to this Parquet file too.", metavar="FILE")] = None,
     as_json: Json = False,
 ) -> None:
     """Run a strategy over past bars through the same core that trades: trades and their result after costs."""
     params = assignments(values or [])
+    in_order(start, end)
     from atmand.research.backtest import command
 
     if data is None:

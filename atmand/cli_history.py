@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from atmand.cli_words import say
-from atmand.history.bars import BAR, Bars
+from atmand.history.bars import BAR, Bars, HistoryError
 from atmand.sim.candles import Candles
 from atmand.sim.generator import SeededMarket
 
@@ -26,6 +26,8 @@ def simulated_bars(start: date | None, end: date | None, *, seed: int = _SEED) -
     """Make one-minute bars of the simulator's NSE shares: the given days, else the 20 sessions before the demo."""
     market = SeededMarket(seed)
     days = _days(market, start, end)
+    if not days:
+        raise HistoryError("the simulator's past", f"no session {_range(start, end)}", "choose other days")
     made: list[Candles] = []
     for number, day in enumerate(days, 1):
         if sys.stderr.isatty():
@@ -51,6 +53,10 @@ def _days(market: SeededMarket, start: date | None, end: date | None) -> list[da
         days.append(last)
         last = market.session_before(last)
     return days[::-1]
+
+
+def _range(start: date | None, end: date | None) -> str:
+    return " ".join(f"{word} {day}" for word, day in (("from", start), ("to", end)) if day is not None)
 
 
 def _series(days: list[Candles], column: int) -> np.ndarray:

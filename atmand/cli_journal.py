@@ -16,12 +16,15 @@ from atmand.cli_words import (
     STYLE,
     Config,
     Json,
+    JsonLines,
     State,
+    in_order,
     moment,
     print_facts,
     print_json,
     print_lines,
     print_rows,
+    say,
     state_of,
     verb,
 )
@@ -37,7 +40,7 @@ feed_app.add_typer(decode_app, name="decode")
 
 @verb(journal_app, "inspect", "atmand journal inspect --state ~/.local/state/atmand/demo --json")
 def journal_inspect(context: typer.Context, config: Config = None, state: State = None, as_json: Json = False) -> int:
-    """Show segments, sessions, kinds, and whether anything in them is damaged."""
+    """Read every record; show segments, sessions, kinds, and whether anything in them is damaged."""
     from atmand.journal.inspect import inspect
 
     found = inspect(_journal(context, config, state))
@@ -67,13 +70,32 @@ def journal_export(
     ] = None,
     config: Config = None,
     state: State = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Print records as JSON lines."""
     from atmand.journal.inspect import export
 
+    in_order(start, end)
     kinds = _kinds(kind) if kind else None
     from_ns, to_ns = _nanoseconds(start) if start else 0, _nanoseconds(end) if end else None
     print_lines(export(_journal(context, config, state), kinds=kinds, from_ns=from_ns, to_ns=to_ns))
+
+
+@verb(journal_app, "repair", "atmand journal repair --state ~/.local/state/atmand/demo")
+def journal_repair(context: typer.Context, config: Config = None, state: State = None, as_json: Json = False) -> None:
+    """Keep what is whole of a damaged journal, and say what is lost; damaged files are kept beside it."""
+    from atmand.journal.inspect import repair
+
+    done = repair(_journal(context, config, state))
+    if as_json:
+        print_json(done)
+        return
+    print_facts({name: value for name, value in done.items() if name != "repaired"})
+    if done["repaired"]:
+        print("\nrepaired")
+        print_rows(list(done["repaired"][0]), done["repaired"])
+    else:
+        say("no segment was damaged")
 
 
 @verb(journal_app, "prune", "atmand journal prune --config configs/demo.toml")
@@ -98,6 +120,7 @@ def journal_prune(context: typer.Context, config: Config = None, state: State = 
 @verb(decode_app, "kite", "atmand feed decode kite frames.json")
 def feed_decode_kite(
     file: Annotated[Path, typer.Argument(help="A JSON list of base64 strings, or a journal's or state folder.")],
+    as_json: JsonLines = False,
 ) -> None:
     """Decode Kite Connect frames: one JSON line a frame, with the keys of the official SDK."""
     from atmand.feed.kite_decode import decode_lines

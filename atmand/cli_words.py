@@ -26,7 +26,9 @@ __all__ = [
     "BarsFile",
     "Config",
     "ConfigWord",
+    "CostsAsOf",
     "Json",
+    "JsonLines",
     "Speed",
     "State",
     "Values",
@@ -34,6 +36,7 @@ __all__ = [
     "clock",
     "day",
     "duration",
+    "in_order",
     "moment",
     "print_csv",
     "print_facts",
@@ -51,6 +54,7 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Ordered = TypeVar("_Ordered", date, time)
 _UNITS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?|")
@@ -98,6 +102,12 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=_INDIA)
 
 
+def in_order(start: _Ordered | None, end: _Ordered | None) -> None:
+    """Refuse a range whose `--from` lies after its `--to`."""
+    if start is not None and end is not None and start > end:
+        raise typer.BadParameter(f"{start} lies after --to {end}; write the earlier one first", param_hint="--from")
+
+
 def speed(text: str) -> float | Literal["auto"]:
     """Read how many market seconds pass in one: a number above 0, or `auto`."""
     if text == "auto":
@@ -142,6 +152,7 @@ Config = Annotated[
 ConfigWord = Annotated[Path | None, typer.Argument(help="The same as --config.", metavar="CONFIG")]
 State = Annotated[Path | None, typer.Option(help="The state directory, instead of the configuration's.", metavar="DIR")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines: this verb always does.")]
 Speed = Annotated[
     Any,
     typer.Option(help="Market seconds a second, or auto: as fast as the machine holds.", parser=speed, metavar="SPEED"),
@@ -154,6 +165,10 @@ BarsFile = Annotated[
         dir_okay=False,
         metavar="FILE",
     ),
+]
+CostsAsOf = Annotated[
+    Any,
+    typer.Option(help="Apply this day's costs, for bars older than the tables.", parser=day, metavar="DAY"),
 ]
 Values = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter's value; may be repeated.", metavar="NAME=VALUE")

@@ -28,7 +28,7 @@ from atmand.in_force import InForce
 from atmand.ledger.keeper import LEDGER
 from atmand.market_side import MarketSide
 from atmand.notify import Notifier
-from atmand.opening import deployments_of, session_day, universe_of
+from atmand.opening import check_costs, deployments_of, session_day, universe_of
 from atmand.params.file_store import FileStore
 from atmand.params.keeper import Keeper
 from atmand.past import Candles
@@ -188,6 +188,7 @@ class _Daemon:
         compiling = asyncio.create_task(compiled(deployments, driver=past_due))
         try:
             await market.reach(settings, stack)
+            check_costs(settings, session_day(market.clock.now_ns(), simulated=market.simulated))
             universe = universe_of(deployments, await market.rest.instruments(), lenient=market.bar_path)
             program = await compiling
         finally:

@@ -7,6 +7,7 @@ when the daemon has applied what it sent, so a slow machine slows the market and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -21,7 +22,7 @@ import structlog
 from pydantic import SecretStr
 
 from atmand.clocks import GrantedClock
-from atmand.errors import AtmandError, UnreachableError
+from atmand.errors import AtmandError, DamagedError, UnreachableError, UnsafeError, UsageError
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.settings import SimulatorSettings
 
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 
 _START_S: Final = 60.0
 _STOP_S: Final = 3.0
+_REFUSALS: Final = {kind.exit_code: kind for kind in (UsageError, UnreachableError, UnsafeError, DamagedError)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,10 @@ class EmbeddedExchange:
                 line = await self._process.stdout.readline()
         except TimeoutError:
             line = b""
-        if not line:
-            raise UnreachableError(
-                "embedded exchange", "did not start", "its own message stands above; run `atmand sim`"
-            )
-        self.port = int(json.loads(line)["port"])
+        told = _told(line)
+        if told is None:
+            raise UnreachableError("embedded exchange", "did not start", "try `atmand sim`, which tells more")
+        self.port = int(told["port"])
         self._session = aiohttp.ClientSession()
         self._control = await self._session.ws_connect(
             f"http://127.0.0.1:{self.port}/control",
@@ -165,9 +166,23 @@ class EmbeddedExchange:
                 return
             elif told["type"] == "error":
                 raise AtmandError("embedded exchange", str(told.get("data")), "report this with the journal")
-        raise UnreachableError("embedded exchange", "ended by itself", "its last message stands above")
+        assert self._process is not None and self._process.stdout is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                _told(await self._process.stdout.readline())
+        raise UnreachableError("embedded exchange", "ended by itself", "start again; the market goes on where it was")
 
     async def command(self, **message: Any) -> None:
         """Send a control command, such as `type="cut", market_seconds=30`."""
         assert self._control is not None
         await self._control.send_json(message)
+
+
+def _told(line: bytes) -> dict[str, Any] | None:
+    """Read a line of the child's standard output; None where it ended without one. Its refusal is raised as ours."""
+    if not line:
+        return None
+    told: dict[str, Any] = json.loads(line)
+    if told["event"] == "sim_refused":
+        raise _REFUSALS.get(told["exit_code"], AtmandError)(told["where"], told["what"], told["remedy"])
+    return told

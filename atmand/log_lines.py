@@ -24,7 +24,7 @@ _SENTENCES: Final = {
     "compiling": "compiling {books} strategies; from nothing this takes half a minute, later it is cached",
     "compiled": "compiled in {seconds} s",
     "session_opened": "session of {day}: {instruments} instruments, {books} strategies, costs as of {costs_as_of}",
-    "session_resumed": "the session of {day} goes on",
+    "session_resumed": "the session of {day} goes on, costs as of {costs_as_of}",
     "history_folded": "folded {candles} past candles of {instruments} instruments in {seconds} s",
     "warming": "warming: {strategy} has {bars} of {needed} bars of {instrument}",
     "ready": "ready after {seconds} s; pid {pid}, state in {state}; Ctrl-C stops",
@@ -32,11 +32,15 @@ _SENTENCES: Final = {
     "order_filled": "{strategy} {side} {quantity} {instrument} at {price:.2f} ({purpose}: {reason})",
     "trade_closed": "{strategy} closed {side} {quantity} {instrument}: {entry_price:.2f} to {exit_price:.2f} "
     "({reason}), {net:+,.2f} after {costs:,.2f} of costs",
-    "books_marked": "equity {equity:,.2f}, today {day_profit:+,.2f} after costs; {positions} open, {trades} trades, "
-    "{bars} bars",
+    "bars_closed": "{bars} bars closed; {best} {best_percent:+.2f} %, {worst} {worst_percent:+.2f} %",
+    "books_marked": "equity {equity:,.2f}; today {day_profit:+,.2f} after {costs:,.2f} of costs, {trades} trades, "
+    "{bars} bars; {positions} open now",
     "stopped": "stopped; {fills} fills and {bars} bars are in the journal",
 }
+_FOREIGN_COSTS: Final = ("trade_closed", "books_marked")
+"""Lines about money: they name the day whose costs apply, where that is another one than the session's."""
 _COLORS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m", "debug": "\x1b[2m"}
+_DIM: Final = "\x1b[2m"
 _GREEN: Final = "\x1b[32m"
 _RED: Final = "\x1b[31m"
 _BOLD: Final = "\x1b[1m"
@@ -61,9 +65,11 @@ def _sentence(event: str, context: Mapping[str, Any]) -> str | None:
         return None
     shown = {name: _shown(name, value) for name, value in context.items()}
     try:
-        return template.format_map(shown)
+        said = template.format_map(shown)
     except (KeyError, ValueError):
         return None
+    foreign = event in _FOREIGN_COSTS and "costs_as_of" in context
+    return f"{said} (costs as of {context['costs_as_of']})" if foreign else said
 
 
 def _plain(event: str, context: Mapping[str, Any]) -> str:
@@ -73,7 +79,7 @@ def _plain(event: str, context: Mapping[str, Any]) -> str:
 
 def _shown(name: str, value: Any) -> Any:
     """Write a share's key as people do: NSE:INFY for NSE:EQ:INFY."""
-    return str(value).replace(":EQ:", ":") if name == "instrument" else value
+    return str(value).replace(":EQ:", ":") if name in ("instrument", "best", "worst") else value
 
 
 def _clock(context: Mapping[str, Any]) -> str:
@@ -89,4 +95,6 @@ def _clock(context: Mapping[str, Any]) -> str:
 def _color(event: str, level: str, context: Mapping[str, Any]) -> str:
     if event == "trade_closed":
         return _GREEN if float(context.get("net", 0.0)) > 0 else _RED
+    if event == "bars_closed":
+        return _DIM
     return _BOLD if event in ("ready", "books_marked") else _COLORS.get(level, "")

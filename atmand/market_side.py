@@ -62,6 +62,7 @@ class MarketSide:
         connect, token = await self._access(settings, stack)
         self.rest = await stack.enter_async_context(KiteRest(connect, token, self.clock))
         self.backfill = Backfill(self.rest, self._trading, self.clock)
+        self._trading.on_overload_gap = self.backfill.due.set
         self._connect, self._token = connect, token
 
     async def _access(self, settings: Settings, stack: AsyncExitStack) -> tuple[KiteFeedSettings, TokenSource]:

@@ -22,6 +22,7 @@ from atmand.core.records import SessionFlag
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import load_strategy
+from atmand.market.costs import cost_rows
 from atmand.market.instruments import (
     Instrument,
     InstrumentError,
@@ -38,6 +39,7 @@ from atmand.start import kernel_digest
 __all__ = [
     "Universe",
     "book_limits",
+    "check_costs",
     "deployments_of",
     "history_days",
     "limits_of",
@@ -154,6 +156,11 @@ def terms_of(settings: Settings, day: date, *, simulated: bool, bar_path: bool, 
         code=kernel_digest(),
         machine=machine_digest(),
     )
+
+
+def check_costs(settings: Settings, day: date) -> None:
+    """Refuse, before anything is compiled, a day that has no costs: CostsError says how to name another one's."""
+    cost_rows(settings.market.costs_as_of or day)
 
 
 def limits_of(settings: Settings) -> dict[str, int]:

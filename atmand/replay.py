@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.records import head_and_rows
-from atmand.errors import AtmandError
+from atmand.core.state import day_of
+from atmand.errors import UsageError
 from atmand.journal.reader import read
 from atmand.journal.replay import find_session, replay, session_code
 from atmand.ledger.trades import decision_digest
@@ -31,11 +32,11 @@ def command(
     """
     journal = state / JOURNAL
     if not journal.is_dir():
-        raise AtmandError(str(journal), "no journal", "name the state directory with --state DIR")
+        raise UsageError(str(journal), "no journal is there", "name a daemon's state directory with --state DIR")
     session = find_session(journal, day)
     recorded = session.day or 0
     opening = next(read(journal, session.first_sequence, session.first_sequence))
-    market_day = date(recorded // 10_000, recorded // 100 % 100, recorded % 100)
+    market_day = day_of(recorded)
     other_code = session_code(journal, session) != kernel_digest()
     if other_code:
         print(f"{market_day}: recorded by other code; differences are to be expected", file=sys.stderr)
@@ -50,7 +51,7 @@ def command(
     )
     answer: dict[str, Any] = {
         "day": market_day.isoformat(),
-        "costs_as_of": int(head_and_rows(opening)[0]["costs_date"][0]),
+        "costs_as_of": day_of(int(head_and_rows(opening)[0]["costs_date"][0])).isoformat(),
         "records": result.records,
         "audit_rows": result.audit_rows,
         "counts": result.counts,

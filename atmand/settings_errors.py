@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from atmand.errors import AtmandError
+from atmand.errors import AtmandError, ExitCode
 from atmand.logs import is_secret_name
 
 __all__ = ["Layer", "Problem", "SettingsError", "explain", "missing_file", "problem_at", "unknown"]
@@ -45,6 +45,12 @@ class SettingsError(AtmandError):
     def of(cls, where: str, what: str, remedy: str) -> SettingsError:
         """Make the error of a single problem."""
         return cls([Problem(where, what, remedy)])
+
+
+class NoSettingsFileError(SettingsError):
+    """There is no such file: whoever named it used the command line, or ATMAND_CONFIG, wrongly."""
+
+    exit_code = ExitCode.USAGE
 
 
 class Layer(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic_settings import BaseSettings, EnvSettingsSource, NestedSecretsSettingsSource, SecretsSettingsSource
 from pydantic_settings import SettingsError as SourceError
 
-from atmand.settings_errors import Layer, SettingsError, unknown
+from atmand.settings_errors import Layer, NoSettingsFileError, SettingsError, unknown
 
 __all__ = ["merged", "read_layers"]
 
@@ -37,7 +37,8 @@ def _read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         remedy = "name a readable file with --config PATH or ATMAND_CONFIG"
-        raise SettingsError.of(str(file), (error.strerror or "not readable").lower(), remedy) from None
+        kind = NoSettingsFileError if isinstance(error, FileNotFoundError) else SettingsError
+        raise kind.of(str(file), (error.strerror or "not readable").lower(), remedy) from None
     except ValueError as error:
         raise SettingsError.of(str(file), f"not valid TOML: {error}", "mend the line that is named") from None
 

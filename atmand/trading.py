@@ -94,6 +94,8 @@ class Trading:
         """Hears how many seconds a market record took from journal to audit."""
         self.has_session = False
         """Whether the journal held a session when it was opened."""
+        self.on_overload_gap: Callable[[], None] = lambda: None
+        """Called when frames that were dropped have left a gap that history can fill."""
 
     @property
     def last_ns(self) -> int:
@@ -107,7 +109,7 @@ class Trading:
 
     def recover(self) -> Recovered | None:
         """Bring the engine to the journal's head and append what a crash kept from being audited."""
-        recovered = recover(self._journal, self._snapshots, self.engine, code=kernel_digest())
+        recovered = recover(self._journal, self._snapshots, self.engine, self._narrator.follow, code=kernel_digest())
         if recovered is None:
             return None
         self.has_session = True
@@ -146,7 +148,7 @@ class Trading:
         if missed:
             self.gap(self.last_ns, now_ns, GapReason.RESTART)
         self.put_limits(now_ns)
-        log.info("session_resumed", day=day.isoformat(), missed=missed)
+        log.info("session_resumed", day=day.isoformat(), missed=missed, costs_as_of=self._narrator.costs_day)
         return missed
 
     def open_session(
@@ -174,6 +176,7 @@ class Trading:
         self.store.keep(program)
         terms = terms_of(self._settings, day, simulated=simulated, bar_path=bar_path, seed=seed)
         self._check_homes(self._carried, universe, program)
+        self._narrator.open(day, terms.costs_day or day)
         for draft in (
             session_draft(terms),
             instruments_draft(universe.instruments, universe.dump),
@@ -193,7 +196,7 @@ class Trading:
             instruments=len(universe.instruments),
             books=len(program.manifest.books),
             carried=self._carried is not None,
-            costs_as_of=str(self._settings.market.costs_as_of or day),
+            costs_as_of=self._narrator.costs_day,
         )
 
     def swap_program(self, universe: Universe, program: Program, now_ns: int) -> None:
@@ -370,3 +373,4 @@ class Trading:
     def _record_dropped(self, now_ns: int) -> None:
         self.gap(self._dropped_since_ns, now_ns, GapReason.OVERLOAD, self._dropped)
         self._dropped = self._dropped_since_ns = 0
+        self.on_overload_gap()

@@ -35,6 +35,7 @@ VERBS = [
     ["replay"],
     ["journal", "inspect"],
     ["journal", "export"],
+    ["journal", "repair"],
     ["journal", "prune"],
     ["feed", "decode", "kite"],
     ["eval"],
@@ -77,6 +78,16 @@ def test_help_lists_every_verb_and_a_bare_call_shows_it() -> None:
         ["journal", "export", "--from", "noon"],
         ["journal", "export", "--kind", "NOISE", "--state", "."],
         ["journal", "inspect", "--state", "/none/at/all"],
+        ["journal", "repair", "--state", "/none/at/all"],
+        ["replay", "--state", "/none/at/all"],
+        ["replay", "--from", "10:00", "--to", "09:59", "--state", "."],
+        ["journal", "export", "--from", "2026-07-07", "--to", "2026-07-06", "--state", "."],
+        ["backtest", __file__, "--from", "2026-07-07", "--to", "2026-07-06"],
+        ["check", "/none/at/all.toml"],
+        ["run", "/none/at/all.toml"],
+        ["run", "--costs-as-of", "soon"],
+        ["eval", "close", "--data", "/none/at/all.csv"],
+        ["backtest", __file__, "--data", "/none/at/all.csv"],
         ["sim", "--port", "70000"],
         ["eval", "close"],
         ["eval", "close", "--data", __file__, "--set", "low"],
@@ -138,6 +149,15 @@ def test_version_names_what_results_depend_on(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.startswith("atmand 0.")
 
 
+def test_days_without_a_session_of_the_simulator_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    strategy = str(builtin("strategies/rsi_macd.toml"))
+    # A Saturday and a Sunday.
+    assert main(["backtest", strategy, "--from", "2026-07-04", "--to", "2026-07-05"]) == ExitCode.REFUSED
+    told = capsys.readouterr()
+    assert told.err == "the simulator's past: no session from 2026-07-04 to 2026-07-05; choose other days\n"
+    assert not told.out
+
+
 def frames_file(path: Path) -> Path:
     ltp = bytes.fromhex("0001000800063a0100026404")
     path.write_text(json.dumps([base64.b64encode(frame).decode() for frame in (ltp, b"\x00", b"\x00\x01\x00\x09\x00")]))
@@ -145,7 +165,7 @@ def frames_file(path: Path) -> Path:
 
 
 def test_raw_frames_become_json_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["feed", "decode", "kite", str(frames_file(tmp_path / "f.json"))]) == ExitCode.DONE
+    assert main(["feed", "decode", "kite", str(frames_file(tmp_path / "f.json")), "--json"]) == ExitCode.DONE
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["frame"] for line in lines] == [0, 1, 2]
     assert lines[0]["ticks"][0]["instrument_token"] == 408065

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from atmand import logs
+from atmand.log_lines import line as readable
 from atmand.logs import LogSettings, configure, flush, is_secret_name, masked, set_level
 
 log = structlog.get_logger()
@@ -186,3 +187,22 @@ def test_a_reader_that_went_away_is_no_error(stream: io.StringIO) -> None:
     configure(LogSettings(format="json"), stream)
     log.info("heard")
     assert [line["event"] for line in lines(stream)] == ["heard"]
+
+
+def test_at_a_terminal_money_names_the_day_of_its_costs_where_that_is_another_one() -> None:
+    closed = {"strategy": "s", "side": "BUY", "quantity": 7, "instrument": "NSE:EQ:INFY", "entry_price": 1.0}
+    closed |= {"exit_price": 2.0, "reason": "rule", "costs": 3.0, "net": 4.0}
+    marked = {"equity": 1.0, "day_profit": 2.0, "costs": 3.0, "trades": 4, "bars": 5, "positions": 6}
+    for event, facts in (("trade_closed", closed), ("books_marked", marked)):
+        own = readable({"event": event, **facts}, colors=False)
+        assert "3.00 of costs" in own and "as of" not in own
+        other = readable({"event": event, **facts, "costs_as_of": "2026-07-06"}, colors=False)
+        assert other == f"{own} (costs as of 2026-07-06)"
+    opened = {"event": "session_resumed", "day": "2016-08-16", "missed": False, "costs_as_of": "2026-07-06"}
+    assert readable(opened, colors=False).endswith("the session of 2016-08-16 goes on, costs as of 2026-07-06")
+
+
+def test_at_a_terminal_closed_bars_are_a_short_line() -> None:
+    facts = {"bars": 120, "best": "NSE:EQ:INFY", "best_percent": 0.631, "worst": "NSE:EQ:LT", "worst_percent": -0.15}
+    said = readable({"event": "bars_closed", "market_time": "2026-07-06T09:47:01.000+05:30", **facts}, colors=False)
+    assert said == "07-06 09:47:01  120 bars closed; NSE:INFY +0.63 %, NSE:LT -0.15 %"

@@ -170,7 +170,14 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert "no such file or directory; name a readable file" in refusal(tmp_path / "none.toml")[0]
+    with pytest.raises(SettingsError, match="no such file or directory; name a readable file") as caught:
+        load(tmp_path / "none.toml")
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_memory_that_cannot_hold_a_record_is_refused(write: Write) -> None:
+    (line,) = refusal(write("[journal]\nmemory_bytes = 1000000\n"))
+    assert line.startswith("x.toml: journal.memory_bytes: ") and "16777216" in line.replace("_", "")
 
 
 @pytest.mark.parametrize(

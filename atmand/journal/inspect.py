@@ -14,28 +14,32 @@ from numpy.typing import NDArray
 from atmand.core.records import EMPTY, Kind, Record, head_and_rows
 from atmand.errors import DamagedError
 from atmand.journal.catalog import SegmentFile, Summary, list_segments
+from atmand.journal.files import DirectoryLock
+from atmand.journal.opening import open_directory
 from atmand.journal.reader import check_end, check_start, read, sessions
 from atmand.journal.segment import Ending, SegmentFlag
 from atmand.journal.stream import SegmentStream, is_bare, summarise
 
-__all__ = ["as_json", "export", "inspect", "verify"]
+__all__ = ["as_json", "export", "inspect", "repair", "verify"]
 
 
 def inspect(directory: Path) -> dict[str, Any]:
     """Describe a journal: segments, sequences, days, counts by kind, the written end and a torn tail if there is one.
 
-    A segment that cannot be read is listed under `damaged` instead of raising. Of sealed segments the summaries are
-    trusted; `verify` reads everything.
+    Every record is read. A segment with damage in it is listed under `damaged` instead of raising, and its counts are
+    those of what can be read, or of its summary.
     """
     segments: list[dict[str, Any]] = []
-    damaged: list[dict[str, Any]] = []
+    damaged = [{"file": file.path.name, "error": str(error)} for file, error in _damage(directory)]
+    known = {entry["file"] for entry in damaged}
     kinds: Counter[int] = Counter()
     files = list_segments(directory)
     for file in files:
         try:
             summary = summarise(file)
         except DamagedError as error:
-            damaged.append({"file": file.path.name, "error": str(error)})
+            if file.path.name not in known:
+                damaged.append({"file": file.path.name, "error": str(error)})
             continue
         kinds.update(summary.kinds)
         segments.append(_segment(file, summary))
@@ -49,27 +53,61 @@ def inspect(directory: Path) -> dict[str, Any]:
         "kinds": {_kind_name(kind): count for kind, count in sorted(kinds.items())},
         "sessions": [] if damaged else _sessions(directory),
         "segments": segments,
-        "tail": _tail(files[-1]) if files else None,
+        "tail": _tail(files[-1]) if files and files[-1].path.name not in known else None,
         "damaged": damaged,
     }
 
 
 def verify(directory: Path) -> list[str]:
     """Read every record; return what is wrong, a line each, and nothing where the journal is whole."""
-    found: list[str] = []
+    return [str(error) for _, error in _damage(directory)]
+
+
+def repair(directory: Path) -> dict[str, Any]:
+    """Keep what is whole of a damaged journal; say what was cut off, what was saved and which sequences are lost.
+
+    Damaged files stay beside the saved ones under the ending `.damaged`. UnsafeError where a daemon has the journal.
+    """
+    lock = DirectoryLock(directory)
+    try:
+        opening = open_directory(directory, repair=True)
+    finally:
+        lock.release()
+    saved = [
+        {
+            "file": segment.path.name,
+            "kept_as": segment.kept.name,
+            "records": segment.records,
+            "missing": segment.missing,
+            "lost": ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in segment.lost),
+        }
+        for segment in opening.saved
+    ]
+    return {
+        "directory": str(directory),
+        "last_sequence": opening.opened.last_sequence,
+        "cut_bytes": opening.opened.cut_bytes,
+        "missing": opening.opened.missing,
+        "repaired": saved,
+    }
+
+
+def _damage(directory: Path) -> list[tuple[SegmentFile, DamagedError]]:
+    """Read every record; return each file that is wrong and how."""
+    found: list[tuple[SegmentFile, DamagedError]] = []
     files = list_segments(directory)
     due: int | None = None
     for file in files:
         try:
             check_start(file, due)
         except DamagedError as error:
-            found.append(str(error))
+            found.append((file, error))
         due = None
         try:
             if file is not files[-1] or not is_bare(file):
                 due = _read_through(file, is_last=file is files[-1])
         except DamagedError as error:
-            found.append(str(error))
+            found.append((file, error))
     return found
 
 

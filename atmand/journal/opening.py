@@ -12,7 +12,7 @@ from atmand.errors import DamagedError
 from atmand.journal.catalog import SegmentFile, Summary, list_segments, load_summary
 from atmand.journal.files import remove_leftovers, sync_directory
 from atmand.journal.reader import check_start
-from atmand.journal.seal import salvage
+from atmand.journal.seal import Saved, salvage
 from atmand.journal.segment import Ending, next_whole
 from atmand.journal.stream import SegmentStream, damage, is_bare, read_bytes, summarise
 
@@ -44,6 +44,8 @@ class Opening:
     """The raw segment to append to, and the offset after its last whole record."""
     unsealed: list[SegmentFile]
     """Closed segments that a stop left uncompressed or without their summary."""
+    saved: list[Saved]
+    """What a repair saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,10 @@ def open_directory(directory: Path, *, repair: bool = False) -> Opening:
     missing; with `repair` the whole records are kept instead and the gaps marked. The raw segments are read whole,
     of the sealed ones the summaries (with `repair` all of them).
     """
-    for place in (directory, directory / "sidecars", directory / "snapshots"):
+    for place in (directory, directory / "sidecars"):
         remove_leftovers(place)
     files = _without_doubles(directory)
-    missing = _repair(files) if repair else 0
+    saved = _repair(files) if repair else []
     files = list_segments(directory)
     last = _open_last(files[-1]) if files else _Last(None, 0, 0, 0, 0)
     closed = files[:-1] if files and (last.file is not None or not files[-1].compressed) else files
@@ -78,8 +80,8 @@ def open_directory(directory: Path, *, repair: bool = False) -> Opening:
     elif closed and last.sequence < files[-1].first_sequence:
         last = _Last(last.file, last.offset, last.sequence, summarise(closed[-1]).last_ns, last.cut_bytes)
     unsealed = [file for file in closed if not file.compressed or load_summary(file) is None]
-    opened = Opened(last.sequence, last.time_ns, last.cut_bytes, missing)
-    return Opening(opened, None if last.file is None else (last.file, last.offset), unsealed)
+    opened = Opened(last.sequence, last.time_ns, last.cut_bytes, sum(segment.missing for segment in saved))
+    return Opening(opened, None if last.file is None else (last.file, last.offset), unsealed, saved)
 
 
 def _without_doubles(directory: Path) -> list[SegmentFile]:
@@ -149,14 +151,14 @@ def _whole(file: SegmentFile) -> Summary:
     return summary
 
 
-def _repair(files: list[SegmentFile]) -> int:
+def _repair(files: list[SegmentFile]) -> list[Saved]:
     """Read every segment and save the whole records of those that are damaged or end too early."""
-    missing = 0
+    saved = []
     for index, file in enumerate(files):
         last = files[index + 1].first_sequence - 1 if index + 1 < len(files) else None
         if _needs_repair(file, last):
-            missing += salvage(file, last)[1]
-    return missing
+            saved.append(salvage(file, last))
+    return saved
 
 
 def _needs_repair(file: SegmentFile, last: int | None) -> bool:

@@ -1,12 +1,13 @@
 """Recovery: from the journal's newest session to an engine at its head, ready to go on.
 
-Where the code that recorded is the code that runs, the session is simply folded again, decisions included. Other code
-never decides a past again: the books come from the newest snapshot and the fills recorded after it, and a new opening
-carries them on; its bars come from the broker's history.
+Where the code that recorded is the code that runs, the session is simply folded again, decisions included. A past is
+never decided again by other code, or where a repair left records out: the books come from the newest snapshot and the
+fills recorded after it, and a new opening carries them on; its bars come from the broker's history.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +19,23 @@ from numpy.typing import NDArray
 from atmand.core.books import apply_fills, without_orders
 from atmand.core.engine import Engine
 from atmand.core.manifest import Manifest
-from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, head_and_rows
+from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
 from atmand.journal import snapshots
+from atmand.journal.catalog import list_segments
 from atmand.journal.reader import Session, read, sessions
 from atmand.journal.replay import session_code
+from atmand.journal.segment import SegmentFlag
 from atmand.journal.sidecars import Sidecars
+from atmand.journal.stream import summarise
 
 __all__ = ["Recovered", "recover"]
 
 log = structlog.get_logger()
 
 _NAMING: Final = (Kind.PROGRAM, Kind.INSTRUMENTS, Kind.AUDIT_FILL)
+
+
+OnApplied = Callable[[Record, NDArray[Any]], None]
 
 
 @dataclass(frozen=True)
@@ -46,23 +53,38 @@ class Recovered:
         return self.missing_audit is not None
 
 
-def recover(directory: Path, snapshot_directory: Path, engine: Engine, *, code: bytes) -> Recovered | None:
+def recover(
+    directory: Path, snapshot_directory: Path, engine: Engine, on_applied: OnApplied | None = None, *, code: bytes
+) -> Recovered | None:
     """Bring a fresh engine to the head of the newest session; None where there is none.
 
-    `code` is the digest of the running code. DamagedError where the journal cannot be read.
+    `code` is the digest of the running code. `on_applied` sees every record that is folded, with what it put out.
+    DamagedError where the journal cannot be read.
     """
     # What stands before the first SESSION (a simulated past) is nothing to go on with.
     known = [session for session in sessions(directory) if session.day is not None]
     if not known:
         return None
     session = known[-1]
-    if session_code(directory, session) == code:
-        return _fold(directory, session, engine)
-    log.warning("recovering_other_code", session=session.day, sequence=session.last_sequence)
+    if _was_repaired(directory, session):
+        log.warning("recovering_repaired", session=session.day, sequence=session.last_sequence)
+    elif session_code(directory, session) == code:
+        return _fold(directory, session, engine, on_applied)
+    else:
+        log.warning("recovering_other_code", session=session.day, sequence=session.last_sequence)
     return _carry_books(directory, snapshot_directory, session)
 
 
-def _fold(directory: Path, session: Session, engine: Engine) -> Recovered:
+def _was_repaired(directory: Path, session: Session) -> bool:
+    """Say whether records of a session are missing."""
+    return any(
+        summary.flags & SegmentFlag.REPAIRED
+        for summary in (summarise(file) for file in list_segments(directory) if file.compressed)
+        if summary.last_sequence >= session.first_sequence
+    )
+
+
+def _fold(directory: Path, session: Session, engine: Engine, on_applied: OnApplied | None) -> Recovered:
     """Fold with decisions on; keep the last cause's outputs that the journal lacks."""
     last: list[NDArray[Any]] = []
     recorded = 0
@@ -74,6 +96,8 @@ def _fold(directory: Path, session: Session, engine: Engine) -> Recovered:
             continue
         outputs = engine.apply(record)
         last, recorded = [outputs.copy()], 0
+        if on_applied is not None:
+            on_applied(record, outputs)
     rows = last[0][recorded:] if last else np.zeros(0, AUDIT)
     return Recovered(session, count, missing_audit=rows)
 

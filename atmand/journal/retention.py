@@ -37,16 +37,17 @@ class Pruned:
     """How much of that is past the limit and could not be taken out; 0 where the limit is met."""
 
 
-def prune(directory: Path, settings: JournalSettings) -> Pruned:
+def prune(directory: Path, settings: JournalSettings, snapshots: Path | None = None) -> Pruned:
     """Take the frames out of sealed segments that are older than `keep_sessions`, then of the oldest while over bytes.
 
+    `snapshots` is where those of the books lie, by default beside the journal in its state directory.
     Never touches the newest segment, one that is not sealed, or one with a record past the newest whole snapshot of
     the books: a recovery may need its frames. Each segment is replaced at once by its thinned form, so that a crash
     loses nothing. The size is that of the segments, without sidecars and snapshots.
     Raises DamagedError where a segment cannot be read, OSError where the disk refuses.
     """
     before = _size(directory)
-    candidates = _thinnable(directory)
+    candidates = _thinnable(directory, directory.parent / "snapshots" if snapshots is None else snapshots)
     boundary = _first_kept(directory, settings.keep_sessions)
     thinned: list[int] = []
     size = before
@@ -62,12 +63,12 @@ def prune(directory: Path, settings: JournalSettings) -> Pruned:
     return Pruned(tuple(thinned), before - size, size, over)
 
 
-def _thinnable(directory: Path) -> list[tuple[SegmentFile, Summary]]:
+def _thinnable(directory: Path, snapshots: Path) -> list[tuple[SegmentFile, Summary]]:
     """Sealed segments with frames in them that end at or before the newest snapshot, oldest first.
 
     The newest segment is none of them, sealed or not: its last record's time is where the next start goes on.
     """
-    snapshot = newest(directory)
+    snapshot = newest(snapshots)
     if snapshot is None:
         return []
     sealed = [(file, summarise(file)) for file in list_segments(directory)[:-1] if file.compressed]

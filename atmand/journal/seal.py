@@ -6,7 +6,9 @@ Each is a whole new file that takes its place by a rename; its summary follows, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -28,7 +30,7 @@ from atmand.journal.segment import (
 )
 from atmand.journal.stream import SegmentStream, damage, read_bytes
 
-__all__ = ["salvage", "seal", "thin"]
+__all__ = ["Saved", "salvage", "seal", "thin"]
 
 log = structlog.get_logger()
 
@@ -67,8 +69,22 @@ def thin(file: SegmentFile, keep: Callable[[Record], bool]) -> Summary:
     return _finish(file, header, summary)
 
 
-def salvage(file: SegmentFile, last_sequence: int | None = None) -> tuple[Summary, int]:
-    """Save the whole records out of a damaged segment; return what is in it now and how many sequences are missing.
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was saved out of a damaged segment."""
+
+    path: Path
+    kept: Path
+    """The damaged file."""
+    records: int
+    missing: int
+    """Records that could not be saved; of a segment whose frames were taken out before, at most so many."""
+    lost: tuple[tuple[int, int], ...]
+    """Their first and last sequences, run by run; none where frames that were taken out before look the same."""
+
+
+def salvage(file: SegmentFile, last_sequence: int | None = None) -> Saved:
+    """Save the whole records out of a damaged segment; return what was saved and what is missing.
 
     The damaged file is kept beside it with the ending `.damaged`. `last_sequence` is where the segment must have
     ended, if that is known from the next one.
@@ -82,13 +98,18 @@ def salvage(file: SegmentFile, last_sequence: int | None = None) -> tuple[Summar
     summary = _count(file, pieces)
     last = max(bound, summary.last_sequence)
     header = replace(header, flags=header.flags | SegmentFlag.REPAIRED, last_sequence=last)
-    missing = header.last_sequence - header.first_sequence + 1 - summary.records
+    thinned = bool(header.flags & SegmentFlag.THINNED)
+    whole = stored.records if thinned and stored is not None else last - header.first_sequence + 1
+    missing = max(0, whole - summary.records)
+    edges = [header.first_sequence - 1, *(record.sequence for record, _ in pieces), last + 1]
+    lost = () if thinned else tuple((a + 1, b - 1) for a, b in pairwise(edges) if b - a > 1)
     kept = file.path.with_name(file.path.name + ".damaged")
     kept.unlink(missing_ok=True)
     kept.hardlink_to(file.path)
     _write(file, header, (raw for _, raw in pieces))
     log.warning("journal_repaired", path=str(file.path), kept=str(kept), records=summary.records, missing=missing)
-    return _finish(file, header, summary), missing
+    _finish(file, header, summary)
+    return Saved(file.sealed_path, kept, summary.records, missing, lost)
 
 
 def _checked(stream: SegmentStream, pieces: Iterable[_Piece]) -> Iterator[_Piece]:

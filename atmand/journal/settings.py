@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["JournalSettings"]
 
+# Half of the least memory must hold the largest frame that a feed may bring (4 MiB), with room for what follows it.
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -23,7 +24,7 @@ class JournalSettings(BaseModel):
     """What was written is made durable after at most so long, even if nobody waits; also the pause of a retry."""
     segment_bytes: int = Field(default=64 * MIB, ge=4_096, le=GIB)
     """A segment is closed at the first record that takes it past this size."""
-    memory_bytes: int = Field(default=64 * MIB, ge=64 * 1024)
+    memory_bytes: int = Field(default=64 * MIB, ge=16 * MIB)
     """Most bytes kept in memory while the disk refuses; market frames are refused from half of it."""
     keep_sessions: int = Field(default=10, ge=1)
     """Sessions whose market frames are kept; everything else is kept for longer than that."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from atmand.journal.files import replace_file, sync_directory
+from atmand.journal.files import remove_leftovers, replace_file, sync_directory
 
 __all__ = ["Snapshot", "newest", "save"]
 
@@ -35,16 +35,16 @@ class Snapshot:
 
 
 def save(directory: Path, sequence: int, document: dict[str, Any], *, schema: int, keep: int = 24) -> Path:
-    """Store a snapshot durably under the journal's directory, then remove all but the newest `keep`.
+    """Store a snapshot durably in a directory, then remove all but the newest `keep`.
 
     The document must be plain JSON (string keys, integers of 64 bits). Raises OSError where the disk refuses.
     """
-    folder = directory / "snapshots"
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_directory(directory)
+    if not directory.is_dir():
+        directory.mkdir(parents=True, exist_ok=True)
+        sync_directory(directory.parent)
+    remove_leftovers(directory)
     content = orjson.dumps({"schema": schema, "sequence": sequence, "document": document}, option=orjson.OPT_SORT_KEYS)
-    path = folder / f"books-{sequence:020d}.json"
+    path = directory / f"books-{sequence:020d}.json"
     replace_file(path, b"%b\n%b\n" % (content, hashlib.sha256(content).hexdigest().encode()))
     for _, old in list(_listed(directory))[keep:]:
         old.unlink(missing_ok=True)
@@ -63,13 +63,13 @@ def newest(directory: Path, at_or_before: int | None = None) -> Snapshot | None:
 
 
 def _listed(directory: Path) -> Iterator[tuple[int, Path]]:
-    """Snapshots, newest first."""
-    folder = directory / "snapshots"
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    for name in sorted(names, reverse=True):
-        match = _NAME.fullmatch(name)
+    """Snapshots, newest first; atmand 0.1.0 kept them in a folder of the directory, where they are found still."""
+    folders = [folder for folder in (directory, directory / "snapshots") if folder.is_dir()]
+    paths = [path for folder in folders for path in folder.iterdir()]
+    for path in sorted(paths, key=lambda path: path.name, reverse=True):
+        match = _NAME.fullmatch(path.name)
         if match is not None:
-            yield int(match[1]), folder / name
+            yield int(match[1]), path
 
 
 def _load(path: Path, sequence: int) -> Snapshot | None:

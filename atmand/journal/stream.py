@@ -160,7 +160,7 @@ def damage(path: Path, position: int, reason: str) -> DamagedError:
     return DamagedError(
         f"{path}: offset {position}",
         reason,
-        "restore the file from a backup, or open the journal with repair to keep what is whole",
+        "restore the file from a backup, or keep what is whole with `atmand journal repair --state DIR`",
     )
 
 

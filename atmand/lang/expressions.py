@@ -18,7 +18,7 @@ import numpy as np
 
 from atmand.core.crossing import CROSSING
 from atmand.core.indicators import INDICATORS, Indicator
-from atmand.lang.source import Place, SourceText, StrategyError
+from atmand.lang.source import SourceText, StrategyError
 from atmand.lang.strategy import Parameter
 
 __all__ = ["Compiled", "Compiler", "StateField", "Value"]
@@ -33,6 +33,8 @@ _COMPARISONS: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", a
 _RECURSIVE_RING: Final = 50
 """Periods of bars that a recursive indicator keeps, so that folding it again agrees to 1e-9."""
 _MAX_DEPTH: Final = 60
+_BLANK: Final = re.compile(r"#[^\n\r]*|[\n\r]")
+"""Comments and line ends: an expression may be spread over lines, as inside parentheses."""
 
 
 class _Type(Enum):
@@ -94,14 +96,14 @@ class Compiler:
         """Compile an expression that must be a number; `path` is its place in the file."""
         value = self._compile(text, path)
         if value.is_bool:
-            self._refuse(path, text, 0, "this is a condition where a number is wanted", "remove the comparison")
+            self._refuse(path, 0, "this is a condition where a number is wanted", "remove the comparison")
         return value.code
 
     def condition(self, text: str, *path: str) -> Value:
         """Compile an expression that must be a condition."""
         value = self._compile(text, path)
         if not value.is_bool:
-            self._refuse(path, text, 0, "this is a number where a condition is wanted", "compare it with something")
+            self._refuse(path, 0, "this is a number where a condition is wanted", "compare it with something")
         return value
 
     def any(self, text: str, *path: str) -> Value:
@@ -114,14 +116,18 @@ class Compiler:
             self._signal(name, 0)
 
     def _compile(self, text: str, path: tuple[str, ...], depth: int = 0) -> Value:
+        line = _BLANK.sub(lambda found: " " * len(found[0]), text)
+        indent = len(line) - len(line.lstrip())
         try:
-            tree = ast.parse(text.strip(), mode="eval")
+            tree = ast.parse(line.strip(), mode="eval")
         except SyntaxError as error:
-            column = max(0, (error.offset or 1) - 1) + len(text) - len(text.lstrip())
-            self._refuse(path, text, column, f"not an expression: {error.msg}", "see docs/strategies.md")
+            # An offset of 0 is the text's end.
+            offset = indent + error.offset - 1 if error.offset else len(line.rstrip())
+            what = error.msg if error.offset else "it ends too early"
+            self._refuse(path, min(offset, len(text)), f"not an expression: {what}", "see docs/strategies.md")
         except (ValueError, RecursionError, MemoryError):
-            self._refuse(path, text, 0, "not an expression", "split it into signals")
-        return _Walk(self, text, path).value(tree.body, depth)
+            self._refuse(path, 0, "not an expression", "split it into signals")
+        return _Walk(self, line, path).value(tree.body, depth)
 
     def _signal(self, name: str, depth: int) -> Value:
         if name in self._compiled_signals:
@@ -129,7 +135,7 @@ class Compiler:
         path = ("signals", name)
         if name in self._open_signals:
             chain = " -> ".join([*self._open_signals, name])
-            self._refuse(path, self._signals[name], 0, f"signal refers to itself: {chain}", "break the circle")
+            self._refuse(path, 0, f"signal refers to itself: {chain}", "break the circle")
         self._open_signals.append(name)
         value = self._compile(self._signals[name], path, depth)
         self._open_signals.pop()
@@ -149,23 +155,19 @@ class Compiler:
         found = set(re.findall(r"\bp\.(\w+)", code))
         return found.union(*(params for local, params in self._params_of.items() if _reads(code, local)))
 
-    def _refuse(self, path: tuple[str, ...], text: str, offset: int, what: str, remedy: str) -> NoReturn:
-        place = self._source.find_text(*path)
-        line, column = place.line, place.column + offset
-        before = text[:offset]
-        if "\n" in before:
-            line, column = place.line + before.count("\n"), offset - before.rindex("\n")
-        raise StrategyError(self._source, Place(line, column), f"{'.'.join(path)}: {what}", remedy)
+    def _refuse(self, path: tuple[str, ...], offset: int, what: str, remedy: str) -> NoReturn:
+        """Refuse what stands `offset` characters into an expression."""
+        where = f"{'.'.join(path)}: " if path else ""
+        raise StrategyError(self._source, self._source.find_text(offset, *path), f"{where}{what}", remedy)
 
 
 class _Walk:
     """One pass over one expression's tree."""
 
-    def __init__(self, compiler: Compiler, text: str, path: tuple[str, ...]) -> None:
+    def __init__(self, compiler: Compiler, line: str, path: tuple[str, ...]) -> None:
         self._compiler = compiler
-        self._text = text
+        self._line = line
         self._path = path
-        self._indent = len(text) - len(text.lstrip())
 
     def value(self, node: ast.expr, depth: int) -> Value:
         """Check a node and return its code."""
@@ -344,6 +346,8 @@ class _Walk:
                     self._refuse(node, f"{where} may become {parameter.range[0]:g}", f"begin its range at {least}")
                 top = int(parameter.range[1])
                 return f"lookback(p.{name}, {least}, {top})", top, name
+            case ast.Name(id=name):
+                self._name(node, name, 0)
         self._refuse(node, f"{where} must be a whole number or a parameter in bars", "name a parameter for it")
 
     def _instance(self, prefix: str, call: str, outputs: tuple[str, ...], code: str, dtype: np.dtype[np.void]) -> str:
@@ -375,9 +379,10 @@ class _Walk:
             self._refuse(node, f"{name} takes {wanted} arguments, got {len(node.args)}", "see docs/strategies.md")
 
     def _refuse(self, node: ast.expr, what: str, remedy: str) -> NoReturn:
-        lines = self._text.strip().splitlines(keepends=True)
-        offset = sum(len(line) for line in lines[: node.lineno - 1]) + node.col_offset + self._indent
-        self._compiler._refuse(self._path, self._text, offset, what, remedy)
+        # Python tells columns in bytes of UTF-8, and they are wanted in characters.
+        before = self._line.strip().encode()[: node.col_offset].decode()
+        indent = len(self._line) - len(self._line.lstrip())
+        self._compiler._refuse(self._path, indent + len(before), what, remedy)
 
 
 def _reads(code: str, local: str) -> bool:

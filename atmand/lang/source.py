@@ -15,6 +15,10 @@ __all__ = ["Place", "SourceText", "StrategyError"]
 
 _TABLE: Final = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY: Final = re.compile(r"^\s*(?:\"([^\"]+)\"|([A-Za-z0-9_.-]+))\s*=\s*")
+_CONTINUED: Final = re.compile(r"(?:\\[ \t]*\r?\n[ \t\r\n]*)*")
+_BASIC: Final = re.compile(r"\\u.{4}|\\U.{8}|\\.|\r?\n|.", re.DOTALL)
+_LITERAL: Final = re.compile(r"\r?\n|.", re.DOTALL)
+"""How the characters of TOML's two kinds of string are written (toml.io/en/v1.0.0#string)."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,12 @@ class SourceText:
 
     name: str
     text: str
+    is_expression: bool = False
+    """Whether the text is one expression and not a file."""
 
     def excerpt(self, place: Place) -> str:
         """Return the line of a place and a caret under its column."""
-        lines = self.text.splitlines()
+        lines = self._lines()
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         return f"    {line}\n    {' ' * (place.column - 1)}^"
 
@@ -51,7 +57,7 @@ class SourceText:
         """Return where the value of a key begins; where the key is absent, its table, else the first line."""
         table: list[str] = []
         best = Place(1, 1)
-        for number, line in enumerate(self.text.splitlines(), 1):
+        for number, line in enumerate([] if self.is_expression else self._lines(), 1):
             header = _TABLE.match(line)
             if header:
                 table = [part.strip(' "') for part in header[1].split(".")]
@@ -61,20 +67,48 @@ class SourceText:
             key = _KEY.match(line)
             if key is None:
                 continue
-            here = [*table, key[1] or key[2]]
+            here = [*table, *([key[1]] if key[1] else key[2].split("."))]
             if here == list(path):
                 return Place(number, key.end() + 1)
             if here == list(path[: len(here)]):
                 best = _inside(line, number, key.end(), path[len(here)])
         return best
 
-    def find_text(self, *path: str) -> Place:
-        """Return where the text of a string value begins, behind its quotation mark."""
+    def find_text(self, offset: int, *path: str) -> Place:
+        """Return where a string value's character stands, `offset` of them into what the string says."""
+        if self.is_expression:
+            return self._place(min(offset, len(self.text)))
         place = self.find(*path)
-        line = self.text.splitlines()[place.line - 1]
-        rest = line[place.column - 1 :]
-        quotes = 3 if rest.startswith(('"""', "'''")) else 1 if rest[:1] in "\"'" and rest else 0
-        return Place(place.line, place.column + quotes)
+        before = sum(len(line) + 1 for line in self.text.split("\n")[: place.line - 1])
+        return self._place(_written_at(self.text, before + place.column - 1, offset))
+
+    def _lines(self) -> list[str]:
+        """The lines as TOML counts them: other characters that Python calls a line's end are none here."""
+        return [line.removesuffix("\r") for line in self.text.split("\n")]
+
+    def _place(self, index: int) -> Place:
+        return Place(self.text.count("\n", 0, index) + 1, index - self.text.rfind("\n", 0, index))
+
+
+def _written_at(text: str, index: int, offset: int) -> int:
+    """Return where a string's character is written; `index` is where its quotation mark stands.
+
+    A value without one (a number) has no characters to point at: the answer is its beginning.
+    """
+    quote = text[index : index + 1]
+    if quote not in ('"', "'"):
+        return index
+    if text.startswith(quote * 3, index):
+        index += 3
+        index += 2 if text.startswith("\r\n", index) else 1 if text.startswith("\n", index) else 0
+    else:
+        index += 1
+    for left in range(offset, -1, -1):
+        if quote == '"' and (joined := _CONTINUED.match(text, index)):
+            index = joined.end()
+        character = (_BASIC if quote == '"' else _LITERAL).match(text, index) if left else None
+        index = character.end() if character else index
+    return index
 
 
 def _inside(line: str, number: int, start: int, key: str) -> Place:

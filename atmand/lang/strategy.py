@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from atmand.errors import AtmandError
 from atmand.lang.source import Place, SourceText, StrategyError
 
-__all__ = ["Parameter", "Strategy", "StrategyFile", "load_strategy", "parse_strategy"]
+__all__ = ["Parameter", "Strategy", "StrategyFile", "is_usable_name", "load_strategy", "parse_strategy", "strategy_of"]
 
 _BAR: Final = re.compile(r"^([1-9][0-9]{0,2})m$")
 _NAME: Final = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
@@ -128,7 +128,7 @@ class Strategy(_Table):
         if len(self.params) > _MAX_PARAMS:
             raise ValueError(f"more than {_MAX_PARAMS} parameters")
         for name in (*self.params, *self.signals):
-            if not _NAME.match(name) or name in _RESERVED:
+            if not is_usable_name(name):
                 raise ValueError(f"{name!r} cannot name a parameter or signal")
         both = set(self.params) & set(self.signals)
         if both:
@@ -143,6 +143,11 @@ class StrategyFile:
         self.strategy = strategy
         self.source = source
         self.sha256 = hashlib.sha256(source.text.encode()).hexdigest()
+
+
+def is_usable_name(name: str) -> bool:
+    """Say whether a parameter or signal may be called so."""
+    return _NAME.match(name) is not None and name not in _RESERVED
 
 
 def load_strategy(path: Path) -> StrategyFile:
@@ -169,9 +174,14 @@ def parse_strategy(text: str, name: str) -> StrategyFile:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = re.search(r"line (\d+), column (\d+)", str(error))
-        place = Place(int(match[1]), int(match[2])) if match else Place(max(1, len(text.splitlines())), 1)
+        place = Place(int(match[1]), int(match[2])) if match else Place(max(1, text.rstrip().count("\n") + 1), 1)
         what = str(error).split(" (at")[0]
         raise StrategyError(source, place, f"not TOML: {what}", "correct the line") from None
+    return strategy_of(document, source)
+
+
+def strategy_of(document: dict[str, Any], source: SourceText) -> StrategyFile:
+    """Check a strategy's tables, which were read from `source`."""
     try:
         return StrategyFile(Strategy.model_validate(document), source)
     except ValidationError as error:
@@ -191,6 +201,9 @@ def _refusal(source: SourceText, error: ValidationError) -> StrategyError:
         return StrategyError(source, source.find(*path), f"{dotted}: unknown key", remedy)
     if first["type"] == "missing":
         return StrategyError(source, source.find(*path), f"{dotted}: missing", f"add {path[-1]} to the file")
+    if first["type"] == "too_long" and "max_length" in first.get("ctx", {}):
+        what = f"longer than {first['ctx']['max_length']} characters"
+        return StrategyError(source, source.find(*path), f"{dotted}: {what}", "split it into signals")
     return StrategyError(source, source.find(*path), f"{dotted}: {what}", "see docs/strategies.md")
 
 

@@ -69,7 +69,7 @@ def compile_structure(file: StrategyFile) -> Structure:
 def compile_expression(file: StrategyFile, text: str) -> Structure:
     """Generate a step that writes one expression's value: `s.value`, and the flag READY where it is not missing."""
     compiler = Compiler(file.source, file.strategy.params, file.strategy.signals)
-    value = compiler.any(text, "entry", "long")
+    value = compiler.any(text)
     code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
     tail = [f"s.value = {code}", f"s.quantity = {1.0 if value.is_bool else 0.0}"]
     if compiler.result.ready:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.jit import kernel_rows
-from atmand.errors import AtmandError
+from atmand.errors import AtmandError, UsageError
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
 from atmand.lang.program import MODULE_HEAD
-from atmand.lang.source import SourceText
-from atmand.lang.strategy import Parameter, Rules, Size, Strategy, StrategyFile
+from atmand.lang.source import Place, SourceText, StrategyError
+from atmand.lang.strategy import StrategyFile, is_usable_name, strategy_of
 from atmand.lang.structure import compile_expression
 from atmand.ledger.trades import market_time
 from atmand.market.sessions import session_date
@@ -65,20 +65,40 @@ def command(
 
 def _file(expression: str, params: Mapping[str, float]) -> StrategyFile:
     """Make a strategy around an expression: parameters that are whole numbers may be look-backs."""
+    for name in params:
+        if not is_usable_name(name):
+            remedy = "use lower case letters, digits and _, and none of the bar's own names (low, close, ...)"
+            raise UsageError(f"--set {name}", "cannot name a parameter", remedy)
+    source = SourceText("expression", expression, is_expression=True)
+    if not expression.strip():
+        raise StrategyError(source, Place(1, 1), "there is none", 'write one, such as "rsi(14)"')
+    if not _is_utf8(expression):
+        raise UsageError("EXPR", "not UTF-8", "set the terminal to UTF-8")
     declared = {
-        name: Parameter(
-            default=value, range=(value, value), unit="bars" if value == int(value) and 1 <= value <= 5000 else ""
-        )
+        name: {
+            "default": value,
+            "range": (value, value),
+            "unit": "bars" if value == int(value) and 1 <= value <= 5000 else "",
+        }
         for name, value in params.items()
     }
-    strategy = Strategy(
-        name="eval",
-        universe=("NSE:ANY",),
-        params=declared,
-        entry=Rules(long=expression),
-        size=Size(quantity="1"),
-    )
-    return StrategyFile(strategy, SourceText("expression", expression))
+    document = {
+        "name": "eval",
+        "universe": ["NSE:ANY"],
+        "params": declared,
+        "entry": {"long": expression},
+        "size": {"quantity": "1"},
+    }
+    return strategy_of(document, source)
+
+
+def _is_utf8(text: str) -> bool:
+    """Say whether an argument of the command line was text; bytes that were none come as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _joined(series: NDArray[Any], bar_ns: int, bars: Bars) -> NDArray[Any]:

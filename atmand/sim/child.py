@@ -31,7 +31,8 @@ def run_child(argv: Sequence[str]) -> int:
     """Run until told to end and return the exit code.
 
     `--json-settings-on-stdin` is required: one line of JSON, the fields of SimSettings. `--parent-control` sets the
-    field of that name. One line `{"event": "sim_ready", "port": n}` on standard output says that it listens.
+    field of that name. One line `{"event": "sim_ready", "port": n}` on standard output says that it listens. A refusal
+    is a line on standard error, or with `--parent-control` a line for the parent on standard output, who tells it.
     """
     _log_to_stderr()
     if _SETTINGS_FLAG not in argv or not set(argv) <= {_SETTINGS_FLAG, _PARENT_FLAG}:
@@ -41,7 +42,7 @@ def run_child(argv: Sequence[str]) -> int:
     try:
         return asyncio.run(_run(parent_control=_PARENT_FLAG in argv))
     except AtmandError as error:
-        return _refused(error)
+        return _told_parent(error) if _PARENT_FLAG in argv else _refused(error)
 
 
 async def _run(*, parent_control: bool) -> int:
@@ -85,6 +86,12 @@ def _settings(line: bytes, *, parent_control: bool) -> SimSettings:
 
 def _announce(port: int) -> None:
     print(json.dumps({"event": "sim_ready", "port": port}), flush=True)
+
+
+def _told_parent(error: AtmandError) -> int:
+    told = {"event": "sim_refused", "exit_code": error.exit_code}
+    print(json.dumps(told | {"where": error.where, "what": error.what, "remedy": error.remedy}), flush=True)
+    return error.exit_code
 
 
 def _refused(error: AtmandError) -> int:

@@ -115,9 +115,10 @@ class Control:
             return
         self._granter = None
         granter.moved.set()
-        log.info("control_client_left", market_time_ns=self._server.exchange.now_ns)
         if self._server.settings.parent_control:
-            self._server.stopped.set()
+            self._server.stopped.set()  # the end of the parent that owns it: nobody is left to be told
+        else:
+            log.info("control_client_left", market_time_ns=self._server.exchange.now_ns)
 
     async def _obey(self, socket: web.WebSocketResponse, text: str) -> None:
         try:

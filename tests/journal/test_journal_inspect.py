@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from atmand.core.records import INSTRUMENTS_HEAD, INSTRUMENTS_ROW, Kind, Record, body_of
-from atmand.journal import JournalSettings, JournalWriter
+from atmand.errors import UnsafeError
+from atmand.journal import JournalSettings, JournalWriter, read
 from atmand.journal.catalog import list_segments
-from atmand.journal.inspect import export, inspect, verify
+from atmand.journal.inspect import export, inspect, repair, verify
 
 Fill = Callable[..., list[Record]]
 Day = Callable[[int, int], list[Record]]
@@ -58,6 +59,55 @@ def test_damage_is_listed_and_the_rest_described(tmp_path: Path, fill: Fill, day
     assert [entry["file"] for entry in described["damaged"]] == [file.path.name]
     assert len(described["segments"]) == len(list_segments(tmp_path)) - 1
     assert [str(file.path) in line for line in verify(tmp_path)] == [True]
+
+
+def spoilt(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def test_damage_in_the_middle_of_the_newest_segment_is_found(tmp_path: Path, fill: Fill) -> None:
+    fill(tmp_path, [Record(Kind.FRAME, 0, index, bytes(100)) for index in range(9)], JournalSettings())
+    path = list_segments(tmp_path)[0].path
+    spoilt(path, 48 + 148 * 3 + 60)
+    described = inspect(tmp_path)
+    assert [entry["file"] for entry in described["damaged"]] == [path.name]
+    assert "offset 492: a record's checksum is wrong, and whole records follow" in described["damaged"][0]["error"]
+    assert "atmand journal repair --state DIR" in described["damaged"][0]["error"]
+    assert described["tail"] is None
+
+
+def test_damage_in_a_sealed_segment_is_found_whatever_its_summary_says(tmp_path: Path, fill: Fill, day: Day) -> None:
+    fill(tmp_path, day(20260706, 100), JournalSettings())
+    with JournalWriter(tmp_path) as writer:
+        writer.rotate().result(30)
+    fill(tmp_path, day(20260707, 10), JournalSettings())
+    file = list_segments(tmp_path)[0]
+    spoilt(file.path, file.path.stat().st_size // 2)
+    assert [entry["file"] for entry in inspect(tmp_path)["damaged"]] == [file.path.name]
+
+
+def test_a_repair_says_what_it_cut_and_what_was_lost(tmp_path: Path, fill: Fill) -> None:
+    expected = fill(tmp_path, [Record(Kind.FRAME, 0, index, bytes(100)) for index in range(9)], JournalSettings())
+    path = list_segments(tmp_path)[0].path
+    for place in (1, 4, 5):
+        spoilt(path, 48 + 148 * place + 60)
+    told = orjson.loads(orjson.dumps(repair(tmp_path)))
+    assert (told["last_sequence"], told["missing"], told["cut_bytes"]) == (9, 3, 0)
+    (saved,) = told["repaired"]
+    assert (saved["records"], saved["missing"], saved["lost"]) == (6, 3, "2, 5 to 6")
+    assert (tmp_path / saved["kept_as"]).exists()
+    assert inspect(tmp_path)["damaged"] == []
+    assert [record.sequence for record in read(tmp_path)] == [1, 3, 4, 7, 8, 9]
+    assert list(read(tmp_path, 7)) == expected[6:]
+    assert repair(tmp_path)["repaired"] == []
+
+
+def test_a_journal_in_use_is_not_repaired(tmp_path: Path, fill: Fill) -> None:
+    with JournalWriter(tmp_path), pytest.raises(UnsafeError):
+        repair(tmp_path)
+    assert repair(tmp_path)["missing"] == 0
 
 
 def test_records_are_exported_with_names_and_digests(tmp_path: Path, fill: Fill) -> None:

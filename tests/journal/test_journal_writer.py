@@ -221,7 +221,7 @@ async def test_a_full_disk_never_keeps_half_a_record_and_writing_goes_on(
 
 
 async def test_memory_is_bounded_while_the_disk_refuses(tmp_path: Path, disk: Disk) -> None:
-    settings = JournalSettings(flush_ms=1, sync_ms=5, memory_bytes=65_536)
+    settings = JournalSettings(flush_ms=1, sync_ms=5).model_copy(update={"memory_bytes": 65_536})
     with JournalWriter(tmp_path, settings) as writer:
         disk.full = True
         with pytest.raises(JournalError, match="wait to be written"):
@@ -357,7 +357,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_really_full_disk_is_survived(tiny_disk: Path) -> None:
     filler = tiny_disk / "filler"
     filler.write_bytes(bytes(128 * 1024))
-    with JournalWriter(tiny_disk, JournalSettings(flush_ms=1, sync_ms=5, memory_bytes=1 << 20)) as writer:
+    with JournalWriter(tiny_disk, JournalSettings(flush_ms=1, sync_ms=5)) as writer:
         last = [writer.append(Kind.ORDER_UPDATE, index, os.urandom(777)) for index in range(220)][-1]
         with pytest.raises(JournalError, match="No space left"):
             await writer.synced(last)

@@ -46,7 +46,26 @@ def test_the_newest_at_or_before_a_sequence(tmp_path: Path) -> None:
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for sequence in range(1, 8):
         save(tmp_path, sequence, {}, schema=1, keep=3)
-    assert [int(path.stem[6:]) for path in sorted((tmp_path / "snapshots").iterdir())] == [5, 6, 7]
+    assert [int(path.stem[6:]) for path in sorted(tmp_path.iterdir())] == [5, 6, 7]
+
+
+def test_snapshots_where_an_older_version_kept_them_are_found_and_grow_old(tmp_path: Path) -> None:
+    for sequence in (1, 2):
+        save(tmp_path / "snapshots", sequence, {"n": sequence}, schema=1)
+    assert newest(tmp_path) == Snapshot(2, 1, {"n": 2})
+    save(tmp_path, 3, {"n": 3}, schema=1, keep=2)
+    assert [found and found.sequence for found in (newest(tmp_path), newest(tmp_path, 2), newest(tmp_path, 1))] == [
+        3,
+        2,
+        None,
+    ]
+
+
+def test_what_a_crash_left_unfinished_is_removed(tmp_path: Path) -> None:
+    leftover = tmp_path / f".books-{7:020d}.json.999999999.0.tmp"
+    leftover.write_bytes(b"half")
+    save(tmp_path, 8, {}, schema=1)
+    assert not leftover.exists()
 
 
 def test_every_damage_to_the_newest_leads_to_the_one_before(tmp_path: Path) -> None:
@@ -71,4 +90,4 @@ def test_a_document_that_is_not_json_is_refused_and_leaves_nothing(tmp_path: Pat
     with pytest.raises(TypeError):
         save(tmp_path, 1, {"x": object()}, schema=1)
     assert newest(tmp_path) is None
-    assert list((tmp_path / "snapshots").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []

@@ -105,7 +105,7 @@ def test_a_journal_ahead_of_the_market_is_refused(start: Start, configuration: P
 
 def test_a_full_disk_stops_entries_and_not_the_daemon(start: Start, configuration: Path, small_disk: Path) -> None:
     text = configuration.read_text()
-    configuration.write_text(text.replace("min_free_bytes = 0", "min_free_bytes = 8000000\nmemory_bytes = 2000000"))
+    configuration.write_text(text.replace("min_free_bytes = 0", "min_free_bytes = 8000000\nmemory_bytes = 16777216"))
     state = small_disk / "state"
     daemon = start("--config", configuration, "--state", state, "--speed", "60")
     daemon.wait_for("feed_subscribed")

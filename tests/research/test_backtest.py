@@ -7,9 +7,11 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from atmand.core.opening import BookLimits
 from atmand.errors import AtmandError
@@ -115,15 +117,19 @@ def test_longer_bars_in_the_file_are_refused() -> None:
         run_backtest(Backtest([Deployment(file)], Bars("thin", bars.symbols, thinned), [BookLimits(CAPITAL)]))
 
 
-def test_eval_joins_bars_and_tells_missing_values(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
-    rows = made_bars().series["AAA"][:20]
+def file_of(path: Path, rows: NDArray[Any]) -> Path:
     lines = ["symbol,ts,open,high,low,close,volume"]
     for row in rows:
         stamp = np.datetime64(int(row["start_ns"]), "ns").astype("datetime64[s]")
         prices = ",".join(f"{int(row[name]) / 100:.2f}" for name in ("open", "high", "low", "close"))
         lines.append(f"AAA,{stamp}+00:00,{prices},{int(row['volume'])}")
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_eval_joins_bars_and_tells_missing_values(tmp_path: Path) -> None:
+    rows = made_bars().series["AAA"][:20]
+    path = file_of(tmp_path / "bars.csv", rows)
     values = [row["value"] for row in evaluate("sma(n)", data=path, instrument="AAA", params={"n": 4.0})]
     closes = rows["close"] / 100
     assert values[:3] == [None] * 3
@@ -132,3 +138,24 @@ def test_eval_joins_bars_and_tells_missing_values(tmp_path: Path) -> None:
     assert [row["value"] for row in joined] == [
         bool(rows["close"][at + 4] > rows["open"][at]) for at in range(0, 20, 5)
     ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "params", "said"),
+    [
+        ("", {}, "expression:1:1: there is none; write one"),
+        (" \n ", {}, "expression:1:1: there is none; write one"),
+        ("close < low", {"low": 30.0}, "--set low: cannot name a parameter; use lower case"),
+        ("close < X", {"X": 30.0}, "--set X: cannot name a parameter"),
+        ("close < levl", {"level": 30.0}, "expression:1:9: unknown name 'levl'; did you mean level?"),
+        ("close < 1" + " or close < 1" * 400, {}, "longer than 4096 characters"),
+        ("close < \udcff", {}, "EXPR: not UTF-8"),
+    ],
+)
+def test_an_expression_that_eval_cannot_take_is_refused_like_a_file(
+    expression: str, params: dict[str, float], said: str, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path / "bars.csv", made_bars().series["AAA"][:3])
+    with pytest.raises(AtmandError) as refused:
+        list(evaluate(expression, data=path, instrument=None, params=params))
+    assert said in str(refused.value)
