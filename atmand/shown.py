@@ -20,11 +20,12 @@ from atmand.ledger.keeper import LEDGER, Snapshot
 from atmand.ledger.sqlite import read_ledger
 from atmand.ledger.store import SqlStore, TradeFilter
 from atmand.ledger.trades import market_time
+from atmand.ledger.why import UnknownTradeError, why
 from atmand.market.sessions import is_open
 from atmand.market_side import MarketSide
 from atmand.settings import Settings
 from atmand.trading import Trading
-from atmand.view import orders_of, position_rows, stamped, strategy_states
+from atmand.view import orders_of, position_rows, stamped, strategy_states, trade_story
 from atmand.vitals import Vitals
 
 __all__ = ["Shown"]
@@ -105,8 +106,13 @@ class Shown:
         return {**stamp, "trades": rows, "next": shown[-1].trade_id if len(found) > limit else None}
 
     async def trade(self, trade_id: str) -> Document | None:
-        found: Document | None = None
-        return None if found is None else {**self._stamp(), **found}
+        files = {name: strategy.file for name, strategy in self._settings.strategies.items()}
+        state, journal = self._settings.instance.state, self._trading.journal
+        try:
+            story = await asyncio.to_thread(why, state, trade_id, journal=journal, files=files)
+        except UnknownTradeError:
+            return None
+        return {**self._stamp(), **trade_story(story)}
 
     def _query(self, ask: Callable[[SqlStore], _Found]) -> _Found:
         """Ask the ledger's database, in a thread; the writer's own connection is not shared."""

@@ -5,7 +5,7 @@ Every document carries the sequence that it is of. Nothing here changes anything
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.lang.program import Deployment
 from atmand.ledger.trades import market_time, row_name
 
-__all__ = ["orders_of", "position_rows", "stamped", "strategy_states"]
+__all__ = ["orders_of", "position_rows", "stamped", "strategy_states", "trade_story"]
 
 _FIRM: Final = ("in_trade", "exiting", "entering")
 """States that say more than any reason against an entry, the strongest first."""
@@ -111,6 +111,30 @@ def strategy_states(engine: Engine, deployments: Sequence[Deployment]) -> list[d
             }
         )
     return found
+
+
+def trade_story(story: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what `why` tells of a trade as fills and a list of facts, in the order in which they are told."""
+    facts = []
+    decision = story["decision"]
+    if decision is not None:
+        facts.append(("decided", f"{decision['time']}, on the bar that closed at {decision['close']:.2f}"))
+    facts.append(("parameter document", str(story["parameter_seq"]) if story["parameter_seq"] else "none"))
+    facts += [(name, f"{value:g}") for name, value in story["parameters"].items()]
+    facts += list((story["rules"] or {"rules": "the file that decided is not the one that is configured now"}).items())
+    fills = [
+        {
+            **{name: step[name] for name in ("time", "purpose", "side", "quantity", "price", "reason")},
+            "costs_paise": round(step["costs"] * 100),
+        }
+        for step in story["steps"]
+        if step["what"] == "fill"
+    ]
+    return {
+        "trade": {**story["trade"], "past": story["past"]},
+        "fills": fills,
+        "facts": [{"label": label, "text": text} for label, text in facts],
+    }
 
 
 def _strongest(instruments: Sequence[dict[str, Any]]) -> tuple[str, str | None]:
