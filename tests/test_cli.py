@@ -88,6 +88,7 @@ def test_help_lists_every_verb_and_a_bare_call_shows_it() -> None:
         ["run", "--costs-as-of", "soon"],
         ["eval", "close", "--data", "/none/at/all.csv"],
         ["backtest", __file__, "--data", "/none/at/all.csv"],
+        ["backtest", __file__, "--out", "/none/at/all.parquet"],
         ["sim", "--port", "70000"],
         ["eval", "close"],
         ["eval", "close", "--data", __file__, "--set", "low"],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from atmand.core.manifest import Program
 from atmand.core.opening import BookLimits
 from atmand.core.records import AUDIT, Kind
-from atmand.errors import AtmandError
+from atmand.errors import AtmandError, UsageError
 from atmand.history.bars import Bars, aligned, load_bars
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
@@ -186,6 +186,8 @@ def command(
 
     `data` is a file, cut to `start` and `end`, or makes bars; the strategy is checked first.
     """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out}", "its folder is not there", "make it, or name another")
     file = load_strategy(strategy)
     deployment = Deployment(file, "backtest", params)
     program = build(generate([deployment]))
@@ -194,7 +196,14 @@ def command(
     result = run_backtest(plan, program)
     trades = [trade.to_json() for trade in result.trades]
     if out is not None:
-        import polars as pl
-
-        pl.DataFrame(trades).write_parquet(out, compression="zstd")
+        _write(trades, out)
     return {"trades": trades, "notes": list(bars.notes), **result.summary()}
+
+
+def _write(trades: Sequence[Mapping[str, Any]], out: Path) -> None:
+    import polars as pl
+
+    try:
+        pl.DataFrame(trades).write_parquet(out, compression="zstd")
+    except OSError as error:
+        raise UsageError(f"--out {out}", error.strerror or str(error), "name a file that can be written") from None

@@ -140,7 +140,8 @@ class Server:
         while True:
             step_ns = await self._next_due()
             if step_ns is None:
-                log.info("market_over")
+                if not self.settings.parent_control:  # a parent is told, and says so itself
+                    log.info("market_over")
                 await self._control.market_over(self.exchange.now_ns)
                 return
             frames = self.exchange.advance(step_ns)
