@@ -16,6 +16,7 @@ from atmand import __version__
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
+from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
 from atmand.cli_params import params_app
 from atmand.cli_status import orders, positions, status
@@ -55,6 +56,8 @@ app.add_typer(params_app, name="params")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
+verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
+verb(app, "why", "atmand why 1042-3")(why)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)

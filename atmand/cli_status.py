@@ -5,7 +5,6 @@ They ask the daemon that runs on a state directory; where none does, they read w
 
 from __future__ import annotations
 
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -137,7 +136,6 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], found: Map
         print_rows(columns, rows)
     else:
         print(none)
-    sys.stdout.flush()
     say(_as_of(found))
 
 

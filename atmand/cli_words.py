@@ -60,6 +60,7 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?|")
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 _TRADE_COLUMNS: Final = (
+    "trade_id",
     "instrument",
     "side",
     "quantity",
@@ -213,7 +214,8 @@ def show(result: dict[str, Any], as_json: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Print words: to standard error, so that data can be piped on."""
+    """Print words: to standard error, so that data can be piped on; behind what was printed before."""
+    sys.stdout.flush()
     print(text, file=sys.stderr)
 
 

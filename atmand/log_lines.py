@@ -17,6 +17,7 @@ _SENTENCES: Final = {
     "past_fetching": "fetching the days before the market's first: {days} of {of_days}",
     "past_folded": "traded {sessions} sessions of a simulated past in {seconds} s: {fills} fills on {instruments} "
     "instruments, flat at the end",
+    "ledger_caught_up": "brought the ledger up to the journal: {rows} rows in {seconds} s",
     "params_applied": "parameters {seq} by {author} are in force: {changes} values changed",
     "parameter_changed": "{strategy}.{parameter}: {old} -> {new}",
     "params_refused": "parameters refused, nothing changed: {reason}",
