@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from atmand.errors import AtmandError, ExitCode
-from atmand.start import prepare_compiler, requested_state, signals_held
+from atmand.start import prepare_compiler, requested_state, signals_held, spare_memory
 
 __all__ = ["main"]
 
@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     serving = _verb(arguments) == "run"
     try:
         with signals_held() if serving else nullcontext():
+            if serving:
+                spare_memory()
             prepare_compiler(requested_state(arguments) if serving else None)
             from atmand.cli import app
 

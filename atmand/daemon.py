@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import platform
@@ -102,8 +103,7 @@ class _Daemon:
                 log.info("stopped", sequence=self._trading.writer.appended, bars=0, fills=0)
                 return int(ExitCode.DONE)
             self._tell_ready(time.monotonic() - started)
-            gc.collect()
-            gc.freeze()
+            _settle_memory()
             try:
                 await self._trade()
             finally:
@@ -358,6 +358,14 @@ class _Daemon:
             warming=len(trading.warming()),
         )
         self._notifier.ready(f"trading on paper, {'simulated' if simulated else 'real'} market, {trading.day}")
+
+
+def _settle_memory() -> None:
+    """Give back what the start needed, and keep the collector off what stays for good."""
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _first(group: BaseExceptionGroup[AtmandError]) -> AtmandError:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import hashlib
 import os
@@ -34,6 +36,7 @@ __all__ = [
     "prepare_compiler",
     "requested_state",
     "signals_held",
+    "spare_memory",
 ]
 
 DECISION_ROOMS: Final = ("core", "feed", "lang", "market")
@@ -152,6 +155,16 @@ def compiler_directory(state: Path | None, environ: Mapping[str, str] = os.envir
     given = environ.get("NUMBA_CACHE_DIR")
     directory = _cache_base(state, environ) / "numba" / key if given is None else Path(given)
     return directory if directory.name == key else directory / key
+
+
+def spare_memory() -> None:
+    """Let all threads share one heap: they hold the interpreter's lock in turns, and a heap each costs megabytes.
+
+    mallopt(3) is glibc's; elsewhere nothing happens. Called before any thread is started.
+    """
+    m_arena_max = -8
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(m_arena_max, 1)
 
 
 def kernel_digest(rooms: Iterable[str] = DECISION_ROOMS) -> bytes:

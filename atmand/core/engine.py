@@ -154,7 +154,7 @@ class Engine:
     def _writable(self, body: bytes) -> NDArray[np.uint8]:
         """Copy a small body where compiled code may view it: one signature for every kind of record."""
         if len(body) > self._body.size:
-            self._body = np.zeros(2 * len(body), np.uint8)
+            self._body = np.zeros(len(body), np.uint8)
         self._body[: len(body)] = np.frombuffer(body, np.uint8)
         return self._body
 
