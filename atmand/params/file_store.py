@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ __all__ = ["FileStore", "Stamp"]
 
 _NAME: Final = re.compile(r"(\d{20})\.json")
 _POLL_S: Final = 1.0
+_LOCK_S: Final = 5.0
+_LOOK_S: Final = 0.02
 
 Stamp = tuple[int, int, int] | None
 """What tells one content of a file from the next: (mtime_ns, size, inode)."""
@@ -177,10 +180,24 @@ class FileStore:
                 str(self.directory), error.strerror or "cannot be written", "make it writable, or name another state"
             ) from None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            self._take(fd)
             yield
         finally:
             os.close(fd)
+
+    def _take(self, fd: int) -> None:
+        """Wait for the lock, and not for ever: whoever holds it may be stopped."""
+        end = time.monotonic() + _LOCK_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    what = f"another process has held its lock for {_LOCK_S:.0f} s"
+                    raise DocumentError(str(self.directory), what, "end that process, or wait for it") from None
+                time.sleep(_LOOK_S)
+            else:
+                return
 
 
 def _seq(document: Document | None) -> int:

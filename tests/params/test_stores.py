@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from parameter_room import document, write
 
+import atmand.params.file_store as file_store
 from atmand.params.document import Document, DocumentError
 from atmand.params.file_store import FileStore
 from atmand.params.store import Ack, ConflictError
@@ -163,3 +165,14 @@ def test_every_change_of_the_file_changes_its_stamp(tmp_path: Path) -> None:
         store.propose(document(level=30 + seq % 2), seq)
         stamps.append(store.stamp())
     assert len(set(stamps)) == len(stamps)
+
+
+def test_a_lock_that_is_not_let_go_is_told_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(file_store), "_LOCK_S", 0.1)
+    store = FileStore(tmp_path)
+    store.propose(document(level=30), 0)
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DocumentError, match="another process has held its lock"):
+            store.propose(document(level=31), 1)
+    assert store.propose(document(level=31), 1).seq == 2
