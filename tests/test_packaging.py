@@ -39,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.process
 def test_the_wheel_carries_configurations_and_market_tables(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for kept in ("configs/**/*.toml", "atmand/market/data/*", "atmand/**/*.py"):
+    for kept in ("configs/**/*.toml", "atmand/market/data/*", "atmand/api/page/*", "atmand/**/*.py"):
         for file in ROOT.glob(kept):
             if file.is_file() and "__pycache__" not in file.parts:
                 path = file.relative_to(ROOT).as_posix()

@@ -216,7 +216,9 @@ class GrowingDay:
         rows = [self._position(*row, number=number) for number, row in enumerate(both)]
         return {**self._head, "positions": rows}
 
-    def _position(self, name: str, side: str, quantity: int, price: float, profit: int, *, number: int) -> dict[str, Any]:
+    def _position(
+        self, name: str, side: str, quantity: int, price: float, profit: int, *, number: int
+    ) -> dict[str, Any]:
         profit += self.sequence % 1_000
         return {
             "strategy": self.names[0],
