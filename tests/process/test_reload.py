@@ -116,20 +116,20 @@ def test_what_is_broken_is_refused_in_one_line_and_trading_goes_on(
     verified(state)
 
 
-def test_a_burst_of_reloads_is_taken_in_turn(start: Start, configuration: Path, tmp_path: Path) -> None:
+def test_five_hundred_reloads_in_a_burst_are_taken_in_turn(start: Start, configuration: Path, tmp_path: Path) -> None:
     state, text = tmp_path / "state", configuration.read_text()
     daemon = start("--config", configuration, "--state", state, *FAST)
     daemon.wait_for("order_filled")
     seen = daemon.count()
-    for number in range(50):
-        configuration.write_text(text.replace("params = {  }", f"params = {{ stop_atr = {1 + number / 20} }}", 1))
+    for number in range(500):
+        configuration.write_text(text.replace("params = {  }", f"params = {{ stop_atr = {1 + number / 200} }}", 1))
         daemon.signal(signal.SIGHUP)
     # A reload that read half a file was refused; the last signal finds a whole one.
-    daemon.wait_for("setting_changed", after=seen, path="strategies.rsi_macd.params.stop_atr", new=1 + 49 / 20)
+    daemon.wait_for("setting_changed", after=seen, path="strategies.rsi_macd.params.stop_atr", new=1 + 499 / 200)
     daemon.wait_for("reloaded", after=seen)
     _goes_on(daemon)
     assert daemon.stop() == 0
-    assert 1 <= len(daemon.named("reloaded")) <= 50
+    assert 1 <= len(daemon.named("reloaded")) <= 500
     assert "Traceback" not in daemon.errors
     verified(state)
     assert_snapshot_is_the_fold(state)

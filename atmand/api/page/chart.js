@@ -110,7 +110,7 @@ export class Chart {
     const highest = Math.max(0, ...visible.flatMap(({ points }, i) => points.map(([, y]) => Math.abs(y - bases[i]))));
     const unit = highest >= LAKH_PAISE ? LAKH_PAISE : 100;
     const traces = visible.flatMap((one, i) => this.traces(one, bases[i], several, unit));
-    setText(at("equity-title"), several ? "Profit since the plot's beginning" : "Equity");
+    setText(at("equity-title"), several ? "Profit since the plot's beginning, ₹" : "Equity");
     at("plot").querySelector(".empty")?.remove();
     window.Plotly.react("plot", traces, this.layout(visible, unit), {
       displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: "reset",
@@ -119,14 +119,15 @@ export class Chart {
   }
 
   traces({ name, key, points }, base, several, unit) {
+    const safe = name.replaceAll("<", "&lt;"); // plotly reads some tags in a text
     const split = points.findIndex(([, , past]) => !past);
     const cut = split < 0 ? points.length : split;
     const one = (part, lineColour, width) => ({
-      type: "scatter", mode: "lines", name,
+      type: "scatter", mode: "lines", name: safe,
       x: part.map(([time]) => stamp(time)),
       y: part.map(([, equity]) => (equity - base) / unit),
-      text: part.map(([, equity]) => (several ? change(equity - base) : money(equity))),
-      hovertemplate: `%{x|%a %-d %b, %H:%M}<br><b>%{text}</b><extra>${several ? "%{fullData.name}" : ""}</extra>`,
+      text: part.map(([, equity]) => (several ? `${safe} ${change(equity - base)}` : money(equity))),
+      hovertemplate: `%{x|%a %-d %b, %H:%M}<br><b>%{text}</b><extra></extra>`,
       line: { color: lineColour, width, shape: "linear" },
     });
     const past = points.slice(0, cut);
@@ -148,7 +149,7 @@ export class Chart {
       hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { color: colour("--text") } },
       xaxis: { ...axis, type: "date", rangebreaks: nights(times), showgrid: false, nticks: at("plot").clientWidth < 500 ? 4 : 9, tickformatstops: TICKS },
       // Plotly groups by thousands, which reads as rupees only below a lakh.
-      yaxis: { ...axis, side: "right", nticks: 6, tickprefix: "₹", tickformat: ",~f", ticksuffix: unit === LAKH_PAISE ? " lakh" : "" },
+      yaxis: { ...axis, side: "right", nticks: 6, tickprefix: visible.length > 1 ? "" : "₹", tickformat: ",~f", ticksuffix: unit === LAKH_PAISE ? " lakh" : "" },
       shapes: pastEnd ? [{
         type: "rect", xref: "x", yref: "paper", x0: stamp(times[0]), x1: stamp(pastEnd), y0: 0, y1: 1,
         fillcolor: colour("--past-soft"), line: { width: 0 }, layer: "below",

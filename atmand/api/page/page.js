@@ -12,9 +12,10 @@ const AGAIN_MS = 5000;
 
 const strategies = new Strategies();
 const trades = new Trades();
-const chart = new Chart(() => load("equity"));
+const chart = new Chart(wantEquity);
 let last = null; // the newest news of status
 let paramsKey = null;
+let equityWanted = -Infinity;
 
 // What is asked for, and where the answer goes. A question that fails is asked again, while the line stands.
 const questions = {
@@ -29,16 +30,25 @@ const questions = {
 };
 const asking = new Map();
 
+// A question that comes while its answer is under way is asked once more: the answer may be too old.
 async function load(name) {
-  if (asking.has(name)) return;
-  asking.set(name, true);
+  if (asking.has(name)) return void asking.set(name, "again");
+  asking.set(name, "once");
   try {
     await questions[name]();
-  } catch (error) {
+  } catch {
     if (news.connected) setTimeout(() => load(name), AGAIN_MS);
-  } finally {
-    asking.delete(name);
   }
+  const again = asking.get(name) === "again";
+  asking.delete(name);
+  if (again) load(name);
+}
+
+// A series that the ledger does not have yet must not become a question a second.
+function wantEquity() {
+  if (performance.now() - equityWanted < 2 * AGAIN_MS) return;
+  equityWanted = performance.now();
+  load("equity");
 }
 
 function show(fresh) {

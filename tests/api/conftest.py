@@ -1,0 +1,100 @@
+"""A real API server over a growing day, and a Chromium for whoever tests a page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from fixture_types import OpenPage, Serve
+from growing_day import GrowingDay
+from playwright.async_api import Browser, Page, async_playwright
+
+from atmand.api.server import ApiServer
+from atmand.api.settings import ApiSettings
+
+CHROMIUM = Path(os.environ.get("ATMAND_CHROMIUM", "/usr/bin/chromium"))
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture
+def day() -> GrowingDay:
+    return GrowingDay()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts servers, with news ten times a second; what still runs at the end is stopped."""
+    servers: list[ApiServer] = []
+
+    async def serve_one(day: GrowingDay, port: int = 0) -> ApiServer:
+        servers.append(ApiServer(ApiSettings(port=port), day, news_every_s=0.1))
+        await servers[-1].start()
+        return servers[-1]
+
+    yield serve_one
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture
+async def server(day: GrowingDay, serve: Serve) -> ApiServer:
+    return await serve(day)
+
+
+@pytest.fixture
+async def client(server: ApiServer) -> AsyncIterator[ClientSession]:
+    async with ClientSession(server.url) as session:
+        yield session
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    """A headless browser with a profile of its own; without one a test is skipped, but not where CI is true."""
+    if not CHROMIUM.exists():
+        message = f"{CHROMIUM} is not there; ATMAND_CHROMIUM names another"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), headless=True)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def open_page(chromium: Browser) -> AsyncIterator[OpenPage]:
+    """Opens a page by its address; at the end no request may have left this machine, and no error been logged.
+
+    `console_errors=False` is for a test that takes the server away, which a browser logs.
+    """
+    asked: list[str] = []
+    errors: list[str] = []
+
+    async def open_one(url: str, *, console_errors: bool = True, width: int = 1280, dark: bool = False) -> Page:
+        context = await chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light"
+        )
+        page = await context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        if console_errors:
+            page.on("console", lambda message: errors.append(message.text) if message.type != "log" else None)
+        await page.goto(url)
+        return page
+
+    yield open_one
+    assert errors == []
+    assert asked
+    assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:"))] == []
