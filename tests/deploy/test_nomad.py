@@ -17,6 +17,7 @@ import hcl2
 import pytest
 import typer
 
+from atmand.api.source import HEALTHS
 from atmand.cli import app
 from atmand.lang.strategy import parse_strategy
 from atmand.settings import load
@@ -24,7 +25,7 @@ from atmand.start import builtin, deployment_file
 
 FILE = deployment_file("nomad/atmand.nomad.hcl")
 TEXT = FILE.read_text("utf-8")
-ROUTES = ("/health/live", "/health/startup", "/health/ready", "/health/trading")
+ROUTES = tuple(f"/health/{name}" for name in HEALTHS)
 DRAIN_S = 5
 
 Names = dict[str, tuple[set[str], set[str]]]
