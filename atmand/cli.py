@@ -13,6 +13,7 @@ import typer
 
 from atmand import __version__
 from atmand.cli_journal import feed_app, journal_app
+from atmand.cli_ledger import register as register_ledger
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -43,6 +44,7 @@ __all__ = ["app"]
 app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
+register_ledger(app)
 
 
 @app.callback()

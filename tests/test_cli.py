@@ -37,6 +37,8 @@ VERBS = [
     ["eval"],
     ["backtest"],
     ["sim"],
+    ["trades"],
+    ["why"],
     ["version"],
 ]
 

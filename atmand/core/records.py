@@ -87,6 +87,8 @@ class Source(IntEnum):
 
     DAEMON = 0
     KITE = 1
+    PAST = 2
+    """Audit of sessions that were simulated before the journal's first one; its causes are negative."""
 
 
 class SessionFlag(IntEnum):

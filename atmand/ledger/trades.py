@@ -3,20 +3,74 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.manifest import Manifest
+from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.core.words import Purpose, Reason
 from atmand.market.sessions import IST
 
-__all__ = ["Trade", "TradeFold", "decision_digest", "market_time"]
+__all__ = [
+    "AuditRow",
+    "OpenTrade",
+    "Place",
+    "Trade",
+    "TradeFold",
+    "audit_rows",
+    "book_name",
+    "decision_digest",
+    "market_time",
+    "open_in_document",
+    "open_in_pairs",
+    "row_name",
+]
+
+Place: TypeAlias = tuple[str, str]
+"""A book's name (`strategy@account`) and an instrument's key."""
+
+_FOLDED: Final = (int(Kind.AUDIT_DECISION), int(Kind.AUDIT_INTENT), int(Kind.AUDIT_FILL))
+_DECISION, _INTENT, _FILL = _FOLDED
+
+
+class AuditRow(NamedTuple):
+    """An audit row in plain numbers; `place` is the row's index within its cause."""
+
+    kind: int
+    cause: int
+    place: int
+    book: int
+    instrument: int
+    order: int
+    trade: int
+    side: int
+    quantity: int
+    price: int
+    value: int
+    costs: int
+    state: int
+    reason: int
+    time_ns: int
+
+
+def audit_rows(rows: NDArray[Any]) -> Iterator[AuditRow]:
+    """Yield audit rows as plain numbers."""
+    return map(AuditRow._make, rows.tolist())
+
+
+def row_name(cause: int, place: int) -> str:
+    """Name an audit row for people: a trade is called after its first fill. Causes of a simulated past are negative."""
+    return f"{cause}-{place}" if cause >= 0 else f"p{-cause}-{place}"
+
+
+def book_name(plan: BookPlan) -> str:
+    """Return a book's durable name."""
+    return f"{plan.strategy}@{plan.account}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +92,16 @@ class Trade:
     exit_reason: str
     structure_id: str
     strategy_sha256: str
+    parameter_seq: int = 0
+    """Number of the parameter document that was in force when the entry was decided."""
+    venue: str = "INTERNAL"
+    model_sha256: str | None = None
+    past: bool = False
+    """It was made in the simulated past, before the market began."""
+    decided_cause: int = 0
+    """Sequence of the record that decided the entry; 0 where that is not known."""
+    exit_cause: int = 0
+    exit_place: int = 0
 
     @property
     def gross_paise(self) -> int:
@@ -52,7 +116,7 @@ class Trade:
         return {
             "trade_id": self.trade_id,
             "account": self.account,
-            "venue": "INTERNAL",
+            "venue": self.venue,
             "product": self.product,
             "structure_id": self.structure_id,
             "strategy": self.strategy,
@@ -67,14 +131,14 @@ class Trade:
             "costs_paise": self.costs_paise,
             "net_paise": self.net_paise,
             "exit_reason": self.exit_reason,
-            "parameter_seq": 0,
+            "parameter_seq": self.parameter_seq,
             "strategy_sha256": self.strategy_sha256,
-            "model_sha256": None,
+            "model_sha256": self.model_sha256,
         }
 
 
-@dataclass
-class _Open:
+@dataclass(slots=True)
+class OpenTrade:
     """A trade that is not flat yet."""
 
     trade_id: str
@@ -85,69 +149,147 @@ class _Open:
     exit_value: int = 0
     held: int = 0
     costs: int = 0
+    parameter_seq: int = 0
+    decided_cause: int = 0
+    structure_id: str = ""
+    strategy_sha256: str = ""
+
+
+def open_in_pairs(manifest: Manifest, keys: Sequence[str], pairs: NDArray[Any]) -> dict[Place, OpenTrade]:
+    """Return the trades that are open in a session's table of pairs."""
+    return {
+        (book_name(manifest.books[int(pair["book"])]), keys[int(pair["instrument"])]): _open_trade(pair)
+        for pair in pairs[pairs["quantity"] != 0]
+    }
+
+
+def open_in_document(books: Mapping[str, Any]) -> dict[Place, OpenTrade]:
+    """Return the trades that are open in a document of books."""
+    return {(row["book"], row["instrument"]): _open_trade(row) for row in books["pairs"] if row["quantity"]}
+
+
+def _open_trade(pair: Any) -> OpenTrade:
+    return OpenTrade(
+        trade_id=row_name(int(pair["entry_cause"]), int(pair["entry_index"])),
+        side=int(pair["side"]),
+        entry_ns=int(pair["entry_ns"]),
+        quantity=int(pair["entry_quantity"]),
+        entry_value=int(pair["entry_value"]),
+        exit_value=int(pair["exit_value"]),
+        held=abs(int(pair["quantity"])),
+        costs=int(pair["costs_paise"]),
+    )
 
 
 class TradeFold:
-    """Folds audit rows into trades; open trades stay inside until their position is flat."""
+    """Folds audit rows into trades; open trades stay inside until their position is flat.
 
-    def __init__(self, manifest: Manifest, keys: Sequence[str], pairs: NDArray[Any]) -> None:
+    `parameter_seq` is the parameter document in force; whoever folds PARAMS sets it.
+    """
+
+    def __init__(
+        self, manifest: Manifest | None = None, keys: Sequence[str] = (), pairs: NDArray[Any] | None = None
+    ) -> None:
         """Begin with the trades that are open in a session's table of pairs."""
-        self._manifest, self._keys = manifest, tuple(keys)
-        self._open = {
-            (int(pair["book"]), int(pair["instrument"])): _Open(
-                trade_id=f"{int(pair['entry_cause'])}-{int(pair['entry_index'])}",
-                side=int(pair["side"]),
-                entry_ns=int(pair["entry_ns"]),
-                quantity=int(pair["entry_quantity"]),
-                entry_value=int(pair["entry_value"]),
-                exit_value=int(pair["exit_value"]),
-                held=abs(int(pair["quantity"])),
-                costs=int(pair["costs_paise"]),
-            )
-            for pair in pairs[pairs["quantity"] != 0]
-        }
+        self.parameter_seq = 0
+        self.open: dict[Place, OpenTrade] = {}
+        self.decided: dict[Place, tuple[int, int]] = {}
+        """Parameter document and cause of the newest entry decision of a place."""
+        if manifest is not None:
+            self.begin(manifest, keys, {} if pairs is None else open_in_pairs(manifest, keys, pairs))
+
+    def begin(
+        self,
+        manifest: Manifest,
+        keys: Sequence[str],
+        opened: Mapping[Place, OpenTrade] | None = None,
+        *,
+        past: bool = False,
+    ) -> None:
+        """Take the names of a session or a program, and what is open in it; None: everything open goes on."""
+        self._manifest, self._keys, self._past = manifest, tuple(keys), past
+        self._books = [book_name(plan) for plan in manifest.books]
+        if opened is not None:
+            self.open = {place: self._known(place, trade) for place, trade in opened.items()}
 
     def fold(self, rows: NDArray[Any]) -> Iterator[Trade]:
         """Yield the trades that these audit rows closed, in their order."""
-        for row in rows[rows["kind"] == Kind.AUDIT_FILL]:
-            trade = self._fill(row)
+        for row in audit_rows(rows[np.isin(rows["kind"], _FOLDED)]):
+            trade = self.take(row)
             if trade is not None:
                 yield trade
 
-    def _fill(self, row: Any) -> Trade | None:
-        key = (int(row["book"]), int(row["instrument"]))
-        side, quantity = int(row["side"]), int(row["quantity"])
-        trade = self._open.get(key)
+    def take(self, row: AuditRow) -> Trade | None:
+        """Fold one row; return the trade that it closed."""
+        if row.kind == _FILL:
+            return self._fill(row)
+        entry = row.state == (1 if row.kind == _DECISION else Purpose.ENTRY)
+        if row.kind in (_DECISION, _INTENT) and entry:
+            # The intent follows its decision in the same cause, and stands for it where there was none.
+            self.decided[self._books[row.book], self._keys[row.instrument]] = (self.parameter_seq, row.cause)
+        return None
+
+    def _known(self, place: Place, trade: OpenTrade) -> OpenTrade:
+        """Prefer what was folded here: it knows the parameters of the entry."""
+        ours = self.open.get(place)
+        return ours if ours is not None and ours.trade_id == trade.trade_id else trade
+
+    def _fill(self, row: AuditRow) -> Trade | None:
+        place = (self._books[row.book], self._keys[row.instrument])
+        trade = self.open.get(place)
         if trade is None:
-            trade = self._open[key] = _Open(f"{int(row['cause'])}-{int(row['index'])}", side, int(row["time_ns"]))
-        trade.costs += int(row["costs"])
-        if side == trade.side and int(row["state"]) == Purpose.ENTRY:
-            trade.quantity += quantity
-            trade.entry_value += int(row["value"])
-            trade.held += quantity
+            if row.state != Purpose.ENTRY:
+                return None  # its entry was not recorded: a damaged journal that was repaired
+            trade = self.open[place] = self._opened(place, row)
+        trade.costs += row.costs
+        if row.side == trade.side and row.state == Purpose.ENTRY:
+            trade.quantity += row.quantity
+            trade.entry_value += row.value
+            trade.held += row.quantity
             return None
-        trade.exit_value += int(row["value"])
-        trade.held -= quantity
+        trade.exit_value += row.value
+        trade.held -= row.quantity
         if trade.held > 0:
             return None
-        del self._open[key]
-        plan = self._manifest.books[key[0]]
+        del self.open[place]
+        return self._closed(place, trade, row)
+
+    def _opened(self, place: Place, row: AuditRow) -> OpenTrade:
+        plan = self._manifest.books[row.book]
+        seq, cause = self.decided.pop(place, (self.parameter_seq, 0))
+        return OpenTrade(
+            row_name(row.cause, row.place),
+            row.side,
+            row.time_ns,
+            parameter_seq=seq,
+            decided_cause=cause,
+            structure_id=self._manifest.structures[plan.structure].name,
+            strategy_sha256=plan.sha256,
+        )
+
+    def _closed(self, place: Place, trade: OpenTrade, row: AuditRow) -> Trade:
+        plan = self._manifest.books[row.book]
         return Trade(
             trade_id=trade.trade_id,
             strategy=plan.strategy,
             account=plan.account,
             product="CNC" if plan.delivery else "MIS",
-            instrument=self._keys[key[1]],
+            instrument=place[1],
             side="BUY" if trade.side > 0 else "SELL",
             quantity=trade.quantity,
             entry_ns=trade.entry_ns,
             entry_value=trade.entry_value,
-            exit_ns=int(row["time_ns"]),
+            exit_ns=row.time_ns,
             exit_value=trade.exit_value,
             costs_paise=trade.costs,
-            exit_reason=Reason(int(row["reason"])).name.lower(),
-            structure_id=self._manifest.structures[plan.structure].name,
-            strategy_sha256=plan.sha256,
+            exit_reason=Reason(row.reason).name.lower(),
+            structure_id=trade.structure_id or self._manifest.structures[plan.structure].name,
+            strategy_sha256=trade.strategy_sha256 or plan.sha256,
+            parameter_seq=trade.parameter_seq,
+            past=self._past,
+            decided_cause=trade.decided_cause,
+            exit_cause=row.cause,
+            exit_place=row.place,
         )
 
 
