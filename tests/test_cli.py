@@ -41,6 +41,8 @@ VERBS = [
     ["eval"],
     ["backtest"],
     ["sim"],
+    ["trades"],
+    ["why"],
     ["version"],
 ]
 
