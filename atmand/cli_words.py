@@ -60,7 +60,6 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?|")
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 _TRADE_COLUMNS: Final = (
-    "trade_id",
     "instrument",
     "side",
     "quantity",
