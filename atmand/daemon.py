@@ -223,10 +223,11 @@ class _Daemon:
         missed = True
         if trading.continues(day, force.program, force.seed):
             missed = trading.resume(day, force.universe, now_ns)
+            # What is in force may be other than what was recorded: changed while nothing ran, or refused since.
+            trading.put_params(force.now_ns)
         else:
             force.open(day, now_ns)
-        # What is in force may be other than what was recorded: changed while nothing ran, or refused since.
-        force.apply(trading.parameters, origin=force.keeper.origin)
+        force.keeper.applied(trading.parameters, trading.engine.sequence, origin=force.keeper.origin)
         if candles:
             market.backfill.take(candles, force.universe, force.program)
             missed = now_ns > min(window.open_ns for window in trading.hours)

@@ -111,10 +111,9 @@ class InForce:
             with contextlib.suppress(DocumentError):
                 self.apply(await asyncio.to_thread(self.keeper.read, self.deployments, limits_of(self.settings)))
 
-    def apply(self, parameters: Resolution, *, origin: Origin | None = None) -> None:
+    def apply(self, parameters: Resolution) -> None:
         """Put limits and parameter values in force between two records."""
-        if origin is None and parameters.sha256 != self.keeper.in_force.sha256:
-            origin = "current"
+        origin: Origin | None = "current" if parameters.sha256 != self.keeper.in_force.sha256 else None
         self._trading.reload(self.settings, parameters)
         self._trading.put_limits(self.now_ns)
         sequence = self._trading.put_params(self.now_ns)
