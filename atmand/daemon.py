@@ -12,6 +12,7 @@ import gc
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -50,6 +51,8 @@ _HOUSEKEEPING_S: Final = 1.0
 _SNAPSHOT_S: Final = 300.0
 _SETTLE_S: Final = 0.05
 _PULSE_S: Final = 0.1
+_SWITCH_S: Final = 0.0005
+"""How long the loop may wait for a thread that computes, such as the ledger's: a tenth of Python's own patience."""
 _EXTEND_S: Final = 20.0
 _CATCH_UP_S: Final = 30.0
 """How long the start waits for the ledger; a longer journal is caught up while trading."""
@@ -57,6 +60,7 @@ _CATCH_UP_S: Final = 30.0
 
 def run(settings: Settings, run_for_ns: int | None = None) -> int:
     """Run until told to stop and return the exit code; `run_for_ns` is machine time."""
+    sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_Daemon(settings, run_for_ns).main())
     logs.flush()
