@@ -42,6 +42,12 @@ def new(folder: Path, *, kite: bool = False) -> Path:
     return folder / "atmand.toml"
 
 
+@pytest.fixture(autouse=True)
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual port may be another daemon's on the machine that runs the tests."""
+    monkeypatch.setenv("ATMAND_API__PORT", "0")
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     return new(tmp_path / "one")

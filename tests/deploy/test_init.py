@@ -93,8 +93,9 @@ def test_json_lists_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.process
-def test_a_new_deployment_runs(tmp_path: Path) -> None:
+def test_a_new_deployment_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / "new"
+    monkeypatch.setenv("ATMAND_API__PORT", "0")
     assert main(["init", str(directory)]) == ExitCode.DONE
     command = [sys.executable, "-m", "atmand", "run", "--config", str(directory / "atmand.toml"), "--for", "5s"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
