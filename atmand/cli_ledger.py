@@ -8,14 +8,19 @@ from __future__ import annotations
 import contextlib
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from atmand.cli_words import Config, Json, State, moment, print_json, print_trades, say, state_of, verb
+from atmand.cli_words import Config, Json, State, moment, print_json, print_rows, say, state_of, verb
 from atmand.errors import AtmandError
 
 __all__ = ["register"]
+
+_COLUMNS: Final = (
+    "trade_id", "strategy", "instrument", "side", "quantity", "entry_time", "entry_price", "exit_time", "exit_price",
+    "net", "exit_reason",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +70,7 @@ def trades(
         print_json({"sequence": position.sequence if position else 0, "trades": rows})
         return
     if found:
-        print_trades(trade.to_json() for trade in found)
+        print_rows(_COLUMNS, ({**trade.to_json(), "net": f"{trade.net_paise / 100:.2f}"} for trade in found))
         net = sum(trade.net_paise for trade in found)
         say(f"{len(found)} trades, {net / 100:+,.2f} rupees after costs")
     else:

@@ -196,8 +196,8 @@ class Curve:
 
     def flow(self, paise: int) -> None:
         """Add capital, or take it away where it is negative: neither profit nor return."""
-        if self.day_opened == 0 == self.equity:
-            self.day_opened = paise
+        if self.time_ns == 0 or self.day_opened == 0 == self.equity:
+            self.day_opened += paise  # it began on this day
         else:
             self.day_flow += paise
         self.equity += paise
