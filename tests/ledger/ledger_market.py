@@ -121,10 +121,10 @@ def record_days(recorder: Recorder, *, days: int = 3, minutes: int = 45) -> None
         if number:
             recorder.open_session(day, books_sha=recorder.carry_books())
         recorder.trade_minutes(10 * number + 1, 0, minutes // 2)
-        recorder.document((minutes // 2) * 60 + 5, number + 1, 0, level=45.0 + number)
         if number == 1:
             pairs = [(book, each) for book, plan in enumerate(BOOKS) for each in plan.instruments]
-            recorder.install(BOOKS, (minutes // 2) * 60 + 6, copies=list(range(len(pairs))))
+            recorder.install(BOOKS, (minutes // 2) * 60 + 5, copies=list(range(len(pairs))))
+        recorder.document((minutes // 2) * 60 + 6, number + 1, 0, level=45.0 + number)
         recorder.trade_minutes(10 * number + 5, minutes // 2 + 1, minutes - minutes // 2)
         recorder.end_day()
 
