@@ -120,15 +120,22 @@ class LedgerWriter:
             if self._waiting + rows > self._memory_rows:
                 self._overflowed = True
             if self._overflowed:
-                self._dropped += rows + self._waiting
-                self._queue.clear()
-                self._waiting = 0
+                self._drop(rows)
                 return
             self._queue.append(event)
             self._waiting += rows
 
+    def _drop(self, rows: int) -> None:
+        """Give memory up; the thread reads what was in it from the journal when the database takes rows."""
+        first = not self._dropped
+        self._dropped += rows + self._waiting
+        self._queue.clear()
+        self._waiting = 0
+        if first:
+            self._cond.notify()
+
     def _rows_waiting(self) -> int:
-        return self._waiting + self._keeper.unsaved
+        return 0 if self._final else self._waiting + self._dropped + self._keeper.unsaved
 
     # The thread's side.
 
@@ -160,7 +167,7 @@ class LedgerWriter:
             return True
         if self._behind:
             return self._written >= self._target
-        return bool(self._queue) and self._queue[0][0] <= self._written
+        return self._overflowed or (bool(self._queue) and self._queue[0][0] <= self._written)
 
     def _round(self) -> bool:
         """Open, catch up, fold and store, as far as it goes; return whether anything was done."""
@@ -204,8 +211,7 @@ class LedgerWriter:
             self._keeper.take(event)
         if batch or self._keeper.unsaved:
             self._keeper.save()
-        self._end_overflow()
-        return bool(batch)
+        return self._end_overflow() or bool(batch)
 
     def _take(self) -> list[Event]:
         batch: list[Event] = []
@@ -219,15 +225,16 @@ class LedgerWriter:
             self._waiting -= rows
         return batch
 
-    def _end_overflow(self) -> None:
+    def _end_overflow(self) -> bool:
         """The database takes rows again: what was dropped is read from the journal, up to what was told."""
         with self._cond:
             if not self._overflowed:
-                return
+                return False
             self._overflowed, dropped, self._dropped = False, self._dropped, 0
             self._target = self._floor = self._told
             self._behind = True
         log.warning("ledger_rows_dropped", rows=dropped, sequence=self._target)
+        return True
 
     def _fail(self, reason: str, *, final: bool) -> None:
         if reason != self._failed and not final:
