@@ -6,6 +6,7 @@ They write the store's files and say what the running daemon made of it; without
 from __future__ import annotations
 
 import getpass
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,10 +59,11 @@ class _Room:
 
 
 @verb(params_app, "show", "atmand params show --json")
-def show(context: typer.Context, config: Config = None, state: State = None, as_json: Json = False) -> None:
+def show(context: typer.Context, config: Config = None, state: State = None, as_json: Json = False) -> int:
     """Show every value that the current document comes to, and where it is from; then what the daemon said of it."""
     room = _Room(context, config, state)
-    document, ack = room.store.current(), room.store.ack()
+    ack = room.store.ack()
+    document, refusal = _usable(room)
     rows = _rows(room, room.resolve(document))
     if as_json:
         print_json(
@@ -69,17 +71,24 @@ def show(context: typer.Context, config: Config = None, state: State = None, as_
                 "document": None if document is None else document.model_dump(mode="json", by_alias=True),
                 "sha256": None if document is None else document.sha256,
                 "answer": None if ack is None else vars(ack),
+                "refused": refusal,
                 "values": rows,
             }
         )
-        return
+        return ExitCode.REFUSED if refusal else ExitCode.DONE
     print_rows(_SHOWN, rows)
+    if refusal:
+        number = "files and configuration" if document is None else f"document {document.seq}, the last known good one"
+        say(f"the current document is refused: {refusal}")
+        say(f"shown is what a start would use: {number}; atmand params rollback puts it right")
+        return ExitCode.REFUSED
     if document is None:
         say("no document was published: files and configuration hold")
     elif ack is None or ack.sha256 != document.sha256:
         say(f"document {document.seq} by {document.author or document.trial}; no daemon has taken it up yet")
     else:
         say(f"document {document.seq} by {document.author or document.trial}: {_answer(ack)}")
+    return ExitCode.DONE
 
 
 @verb(params_app, "set", "atmand params set rsi_macd.stop_atr=1.5 --note 'tighter in July'")
@@ -123,7 +132,10 @@ def set_(
 @verb(params_app, "rollback", "atmand params rollback 3")
 def rollback(
     context: typer.Context,
-    seq: Annotated[int | None, typer.Argument(help="The document to go back to. Default: the one before.")] = None,
+    seq: Annotated[
+        int | None,
+        typer.Argument(help="Go back to this document; 0: to files and configuration. Default: the one before."),
+    ] = None,
     author: Author = None,
     config: Config = None,
     state: State = None,
@@ -192,6 +204,20 @@ def history(
         print_json(rows)
     else:
         print_rows(_LISTED, [{**row, "sha256": str(row["sha256"])[:12]} for row in rows])
+
+
+def _usable(room: _Room) -> tuple[Document | None, str | None]:
+    """Return the current document, or the one that would be used in its place and why it is refused."""
+    from atmand.params.document import DocumentError
+    from atmand.params.last_good import LastGood
+
+    try:
+        document = room.store.current()
+        room.resolve(document)
+    except DocumentError as refused:
+        good = LastGood(room.store.directory).document()
+        return (None if _lenient(room, good) is None else good), str(refused)
+    return document, None
 
 
 def _changed(
@@ -308,6 +334,8 @@ def _numbers(words: Sequence[str], parts: int) -> dict[tuple[str, ...], float]:
         path = tuple(name.split("."))
         try:
             number = float(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
         except ValueError:
             raise UsageError(word, "not a number", f"write {form}") from None
         if not equals or len(path) != parts or not all(path):

@@ -15,7 +15,9 @@ from atmand import __version__
 from atmand.api.metrics import BookMeasures, Measures
 from atmand.api.source import Document, Health
 from atmand.core.records import FeedState
+from atmand.errors import UsageError
 from atmand.in_force import InForce
+from atmand.ledger.fold import TOTAL
 from atmand.ledger.keeper import LEDGER, Snapshot
 from atmand.ledger.sqlite import read_ledger
 from atmand.ledger.store import SqlStore, TradeFilter
@@ -98,9 +100,11 @@ class Shown:
         return {**self._stamp(), **(self.in_force.shown_params() if self.in_force else _NO_PARAMS)}
 
     async def trades(self, *, limit: int, before: str | None, strategy: str | None, past: bool) -> Document:
-        stamp = self._stamp()
+        if strategy is not None and strategy not in (known := self._strategy_names()):
+            raise UsageError(f"strategy {strategy}", "no such strategy", f"known are {', '.join(sorted(known))}")
         wanted = TradeFilter(strategy=strategy, before=before, past=None if past else False, limit=limit + 1)
-        found = await asyncio.to_thread(self._query, lambda store: store.trades(wanted))
+        found, position = await asyncio.to_thread(self._query, lambda store: (store.trades(wanted), store.position()))
+        stamp = self._ledger_stamp(0 if position is None else position.sequence)
         shown = found[:limit]
         rows = [{**trade.to_json(), "past": trade.past} for trade in shown]
         return {**stamp, "trades": rows, "next": shown[-1].trade_id if len(found) > limit else None}
@@ -112,7 +116,7 @@ class Shown:
             story = await asyncio.to_thread(why, state, trade_id, journal=journal, files=files)
         except UnknownTradeError:
             return None
-        return {**self._stamp(), **trade_story(story)}
+        return {**self._ledger_stamp(self._books.sequence), **trade_story(story)}
 
     def _query(self, ask: Callable[[SqlStore], _Found]) -> _Found:
         """Ask the ledger's database, in a thread; the writer's own connection is not shared."""
@@ -130,7 +134,7 @@ class Shown:
             if account:
                 kind = "strategy" if strategy else "account"
                 series.append({"name": strategy or account, "kind": kind, "points": rows})
-        return {**self._stamp(), "series": series}
+        return {**self._ledger_stamp(self._books.sequence), "series": series}
 
     # Health.
 
@@ -218,6 +222,16 @@ class Shown:
         if engine.ready:
             return stamped(engine)
         return {"sequence": self._trading.writer.appended, "market_time": market_time(self._now_ns)}
+
+    def _ledger_stamp(self, sequence: int) -> Document:
+        """Return the sequence that the ledger reaches, which is behind the core's, and the time of its newest mark."""
+        total = self._books.statistics.get(TOTAL)
+        return {"sequence": sequence, "market_time": market_time(total.time_ns if total else self._now_ns)}
+
+    def _strategy_names(self) -> set[str]:
+        """Name the strategies that run, and those of which the ledger knows."""
+        running = {row.book for row in self.in_force.deployments} if self.in_force else set()
+        return running | {name.partition("@")[0] for name in self._books.statistics} - {""}
 
     def _is_open(self) -> bool:
         return is_open(self._trading.hours, self._now_ns)

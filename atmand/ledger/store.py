@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, Engine, Integer, Select, Table, and_, cast, func, inspect, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from atmand.errors import AtmandError, DamagedError
+from atmand.errors import AtmandError, DamagedError, UsageError
 from atmand.ledger import schema
 from atmand.ledger.fold import DayRow, Folded, Mark
 from atmand.ledger.trades import Trade
@@ -250,7 +250,7 @@ class SqlStore:
         place = select(table.c.exit_cause, table.c.exit_place).where(table.c.trade_id == trade_id)
         found = connection.execute(place).first()
         if found is None:
-            raise AtmandError(f"trade {trade_id}", "no trade has this id", "`atmand trades` lists them")
+            raise UsageError(f"trade {trade_id}", "no trade has this id", "`atmand trades` lists them")
         cause, index = found
         return query.where(
             or_(table.c.exit_cause < cause, and_(table.c.exit_cause == cause, table.c.exit_place < index))

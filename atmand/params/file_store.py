@@ -94,7 +94,9 @@ class FileStore:
         return found
 
     def version(self, seq: int) -> Document:
-        """Return one document of the history; DocumentError names the numbers that are there."""
+        """Return one document of the history, 0 being the empty one before all; DocumentError names what is there."""
+        if seq == 0:
+            return Document()
         document = read_document(self._copy(seq))
         if document is None:
             numbers = self._numbers()

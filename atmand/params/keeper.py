@@ -133,6 +133,7 @@ class Keeper:
         document = self._last_good.document()
         if document is not None:
             try:
+                self._last_good.check(document)
                 return resolve(document, deployments, limits)
             except AtmandError as error:
                 log.warning("params_last_good_refused", seq=document.seq, error=str(error))

@@ -67,7 +67,10 @@ class LastGood:
             return None
 
     def applied(self, document: Document) -> None:
-        """Begin a document's trial."""
+        """Begin a document's trial; one that has passed is not tried again, however the daemon ends."""
+        good = self.document()
+        if good is not None and good.sha256 == document.sha256:
+            return
         self._on_trial, self._since_ns = document, monotonic_ns()
         time = datetime.now(UTC).isoformat(timespec="seconds")
         self._write(self._trial, {"seq": document.seq, "sha256": document.sha256, "time": time})

@@ -201,3 +201,24 @@ def test_other_strategies_are_held_against_the_document_in_force(store: FileStor
     taken_up(keeper)
     found = keeper.keep(deployments(level=50, period=9), LIMITS)
     assert dict(found.books[0].values) == {"period": 9.0, "level": 30.0}
+
+
+def test_a_document_that_has_lasted_is_not_tried_again_by_a_restart(store: FileStore, clock: Clock) -> None:
+    keeper = started(store)
+    store.propose(document(level=30), 0)
+    taken_up(keeper)
+    clock.ns += MINUTE_NS
+    keeper.tick()
+    started(store)  # it dies within its first minute, which says nothing about the document
+    again = started(store)
+    assert (again.origin, level(again), again.refused) == ("current", 30, None)
+
+
+def test_going_back_to_nothing_is_a_document_too(store: FileStore) -> None:
+    keeper = started(store, level=50)
+    store.propose(document(level=30), 0)
+    taken_up(keeper)
+    back = store.activate(0, author="operator")
+    assert (back.seq, dict(back.strategies), back.note) == (2, {}, "roll-back to 0")
+    taken_up(keeper)
+    assert level(keeper) == 45

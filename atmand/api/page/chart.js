@@ -21,7 +21,7 @@ export class Chart {
     this.wantMore = wantMore;
     this.series = [];
     this.chosen = new Set();
-    this.range = "past";
+    this.range = "all";
     this.drawn = 0;
     const script = at("plotly");
     script.addEventListener("load", () => this.draw());
