@@ -133,7 +133,8 @@ def _time(books: Mapping[str, Any]) -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any], none: str) -> None:
     if rows:
-        print_rows(columns, rows)
+        # A stopped daemon leaves less than a running one says: what nobody knows has no column.
+        print_rows([column for column in columns if any(row.get(column) is not None for row in rows)], rows)
     else:
         print(none)
     say(_as_of(found))

@@ -253,15 +253,20 @@ def _disk(settings: Settings, state: Path) -> Finding:
 
 def _port(settings: Settings, state: Path) -> Iterator[Finding]:
     """Check that the API's port is free, or that our own daemon has it."""
-    port = int(getattr(getattr(settings, "api", None), "port", 0) or 0)
-    if not port:
+    port = settings.api.port
+    if not (settings.api.enabled and port):
         return
     if not _taken(port):
         yield Finding("port", "ok", f"{port} is free")
     elif _runtime(state).get("port") == port and _holder(state) is not None:
         yield Finding("port", "ok", f"{port} is this daemon's")
     else:
-        yield Finding("port", "fail", f"{port} is another program's", "name another with --port N or api.port")
+        yield Finding(
+            "port",
+            "fail",
+            f"{port} is taken, by another atmand or another program",
+            "stop that one, or name another with --port N or [api] port",
+        )
 
 
 def _taken(port: int) -> bool:
