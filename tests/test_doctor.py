@@ -222,10 +222,10 @@ def test_a_port_of_another_program_fails_and_our_own_does_not(
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        settings: Any = SimpleNamespace(api=SimpleNamespace(port=port))
+        settings: Any = SimpleNamespace(api=SimpleNamespace(port=port, enabled=True))
         state = config.parent / "state"
         (found,) = doctor._port(settings, state)
-        assert found.status == "fail" and "api.port" in found.remedy
+        assert found.status == "fail" and "[api] port" in found.remedy
         announce(config, os.getpid(), port)
         (found,) = doctor._port(settings, state)
         assert found.status == "ok"

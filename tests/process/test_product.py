@@ -110,7 +110,7 @@ def test_parameters_change_by_verb_file_and_signal_while_it_trades(
     assert daemon.stop() == 0
 
     seqs = [int(head_and_rows(record)[0]["document_seq"][0]) for record in records(state, Kind.PARAMS)]
-    assert [seq for place, seq in enumerate(seqs) if place == 0 or seq != seqs[place - 1]] == [0, 1, 2, 3]
+    assert [seq for place, seq in enumerate(seqs) if place == 0 or seq != seqs[place - 1]] == [1, 2, 3]
     verified(state)
     # Trades know the document under which they were entered.
     assert {trade.parameter_seq for trade in ledger_trades(state).values()} <= {0, 1, 2, 3}
