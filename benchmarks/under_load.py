@@ -36,7 +36,9 @@ lag* is how late a timer of the daemon's own loop fires (its metric `atmand_loop
 a second): the bound of the bucket that holds the percentile. *Apply* is what a market record costs the loop from
 journal to audit. *Latency* is a request's time seen by the client, in a process of its own on the same two
 processors. The market runs at 60 times real time, and as fast as the machine holds, where every free moment of the
-loop is used. *Memory* is the daemon's resident set at the opening of a session, the market at full speed."""
+loop is used. *Memory* is the daemon's resident set at the opening of a session, the market at full speed. What stalls
+it for longer than a few milliseconds is the opening of the next session, in the market's night: the arena is laid out
+anew, and carried books and bars are written; at full speed a minute holds one or two."""
 
 
 def main() -> None:
@@ -79,7 +81,7 @@ class _Daemon:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in iter(self.process.stdout.readline, ""):
             event = json.loads(line) if line.startswith("{") else {}
             if event.get("event") == "session_opened":
                 self.sessions += 1
@@ -102,6 +104,7 @@ def _daemon(*words: str) -> Iterator[_Daemon]:
                 yield _Daemon(process, state)
             finally:
                 process.terminate()
+                process.wait()
 
 
 async def _burden(daemon: _Daemon) -> list[float]:
