@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -96,7 +97,10 @@ def test_a_second_make_run_installs_nothing(tmp_path: Path) -> None:
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     (tmp_path / ".venv/.atmand-run").touch()
-    planned = subprocess.run(["make", "-n", "run"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    bare = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "ARGS")}
+    planned = subprocess.run(
+        ["make", "-n", "run"], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True
+    ).stdout
     assert planned.split() == ["exec", ".venv/bin/atmand", "run"]
 
 
