@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from atmand.cli_words import (
     State,
     in_order,
     moment,
+    nanoseconds,
     print_facts,
     print_json,
     print_lines,
@@ -77,7 +77,7 @@ def journal_export(
 
     in_order(start, end)
     kinds = _kinds(kind) if kind else None
-    from_ns, to_ns = _nanoseconds(start) if start else 0, _nanoseconds(end) if end else None
+    from_ns, to_ns = nanoseconds(start) if start else 0, nanoseconds(end) if end else None
     print_lines(export(_journal(context, config, state), kinds=kinds, from_ns=from_ns, to_ns=to_ns))
 
 
@@ -147,11 +147,6 @@ def _kinds(names: Iterable[str]) -> frozenset[int]:
         known = ", ".join(Kind.__members__)
         raise UsageError(f"--kind {unknown[0]}", "no such kind of record", f"known here: {known}")
     return frozenset(Kind[name.upper()] for name in names)
-
-
-def _nanoseconds(time: datetime) -> int:
-    whole = int(time.replace(microsecond=0).timestamp())
-    return whole * 10**9 + time.microsecond * 1_000
 
 
 def _frames(file: Path) -> Iterator[bytes]:

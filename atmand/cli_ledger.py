@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from atmand.cli_words import Config, Json, State, moment, print_json, print_rows, rupees, say, state_of
+from atmand.cli_words import Config, Json, State, moment, nanoseconds, print_json, print_rows, rupees, say, state_of
 from atmand.errors import AtmandError
 
 __all__ = ["trades", "why"]
@@ -50,8 +50,8 @@ def trades(
     wanted = TradeFilter(
         strategy=strategy,
         instrument=None if instrument is None else _key(instrument),
-        from_ns=None if start is None else _nanoseconds(start),
-        to_ns=None if end is None else _nanoseconds(_through(end)),
+        from_ns=None if start is None else nanoseconds(start),
+        to_ns=None if end is None else nanoseconds(_through(end)),
         past=None if past else False,
         limit=limit,
     )
@@ -82,9 +82,10 @@ def why(
     """Tell a trade's story: what decided it, with which parameters, its orders and fills, and what it came to."""
     from atmand.ledger.why import told
     from atmand.ledger.why import why as story_of
+    from atmand.wiring import JOURNAL
 
     directory = state_of(context, config, state)
-    story = story_of(directory, trade_id, journal=directory / "journal", files=_files(config or context.obj))
+    story = story_of(directory, trade_id, journal=directory / JOURNAL, files=_files(config or context.obj))
     if as_json:
         print_json(story)
     else:
@@ -110,8 +111,3 @@ def _through(end: datetime) -> datetime:
     """Take a bare date as the whole day: it is read as its midnight."""
     bare = (end.hour, end.minute, end.second, end.microsecond) == (0, 0, 0, 0)
     return end + timedelta(days=1) if bare else end
-
-
-def _nanoseconds(time: datetime) -> int:
-    whole = int(time.replace(microsecond=0).timestamp())
-    return whole * 10**9 + time.microsecond * 1_000

@@ -38,6 +38,7 @@ __all__ = [
     "duration",
     "in_order",
     "moment",
+    "nanoseconds",
     "print_csv",
     "print_facts",
     "print_json",
@@ -106,6 +107,12 @@ def in_order(start: _Ordered | None, end: _Ordered | None) -> None:
     """Refuse a range whose `--from` lies after its `--to`."""
     if start is not None and end is not None and start > end:
         raise typer.BadParameter(f"{start} lies after --to {end}; write the earlier one first", param_hint="--from")
+
+
+def nanoseconds(time: datetime) -> int:
+    """Return a moment as nanoseconds since 1970 UTC, without the rounding of a float."""
+    whole = int(time.replace(microsecond=0).timestamp())
+    return whole * 10**9 + time.microsecond * 1_000
 
 
 def speed(text: str) -> float | Literal["auto"]:

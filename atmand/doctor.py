@@ -5,7 +5,6 @@ Every check is a function that finds one thing and changes nothing but an empty 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,10 +14,11 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from atmand import runtime
 from atmand.doctor_machine import Finding, gigabytes, machine_findings
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment, generate
@@ -161,9 +161,10 @@ def _permissions(state: Path) -> Finding:
 
 def _daemon(state: Path) -> Finding:
     """Tell who holds the state directory; what a crash left behind is said, and does no harm."""
-    holder, told = _holder(state), _announced(state)
+    holder, announced = _holder(state), runtime.told(state)
+    told = None if announced is None else announced.pid
     if holder is None:
-        if told is not None and not _alive(told):
+        if told is not None and not runtime.alive(told):
             remedy = f"none is needed: the next start replaces it; else rm {state / 'runtime.json'}"
             return Finding("daemon", "warn", f"runtime.json names process {told}, which is gone", remedy)
         return Finding("daemon", "ok", "none runs here")
@@ -182,30 +183,7 @@ def _holder(state: Path) -> int | None:
     except (OSError, ValueError):
         return None
     held = re.search(rf"FLOCK\s+ADVISORY\s+WRITE\s+-?\d+\s+\w+:\w+:{inode}\s", locks)
-    return pid if held and _alive(pid) else None
-
-
-def _announced(state: Path) -> int | None:
-    found = _runtime(state).get("pid")
-    return found if isinstance(found, int) and found > 0 else None
-
-
-def _runtime(state: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((state / "runtime.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True  # another user's
-    except (OSError, OverflowError):
-        return False
-    return True
+    return pid if held and runtime.alive(pid) else None
 
 
 def _journal(state: Path) -> Finding:
@@ -258,7 +236,7 @@ def _port(settings: Settings, state: Path) -> Iterator[Finding]:
         return
     if not _taken(port):
         yield Finding("port", "ok", f"{port} is free")
-    elif _runtime(state).get("port") == port and _holder(state) is not None:
+    elif (ours := runtime.told(state)) is not None and ours.port == port and _holder(state) is not None:
         yield Finding("port", "ok", f"{port} is this daemon's")
     else:
         yield Finding(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Runtime", "announced", "running"]
+__all__ = ["Runtime", "alive", "announced", "running", "told"]
 
 _FILE: Final = "runtime.json"
 
@@ -47,13 +47,27 @@ def announced(state: Path, port: int) -> Iterator[Runtime]:
         path.unlink(missing_ok=True)
 
 
-def running(state: Path) -> Runtime | None:
-    """Return the daemon that runs on a state directory; None where none does."""
+def told(state: Path) -> Runtime | None:
+    """Return what the file says, whether or not that process still runs; None where it cannot be read."""
     try:
         found = Runtime(**json.loads((state / _FILE).read_text()))
-        os.kill(found.pid, 0)
-    except PermissionError:
-        return found  # the process is another user's, and alive
     except (OSError, ValueError, TypeError):
         return None
-    return found
+    return found if isinstance(found.pid, int) and found.pid > 0 and isinstance(found.port, int) else None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True  # another user's
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def running(state: Path) -> Runtime | None:
+    """Return the daemon that runs on a state directory; None where none does."""
+    found = told(state)
+    return found if found is not None and alive(found.pid) else None

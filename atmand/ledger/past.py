@@ -7,7 +7,6 @@ appended; catching up and `atmand why` call `load`.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +72,6 @@ class Past:
         places = np.searchsorted(firsts, rows["cause"], side="right") - 1
         for index in np.unique(places):
             yield max(0, int(index)), rows[places == index]
-
-    def index_of(self, cause: int) -> int:
-        """Return the index of the day that a cause belongs to."""
-        return max(0, bisect_right(self.days, cause, key=lambda day: day.first_cause) - 1)
 
 
 def save_past(journal: Path, past: Past) -> None:

@@ -7,6 +7,7 @@ says `applied`. Whatever is refused changes nothing, and its author reads why be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -81,7 +82,7 @@ class Keeper:
             self._last_good.check(document)
             found = resolve(document, deployments, limits)
             if document.sha256 != self._in_force.sha256:
-                found = resolve(self._adopted(document), deployments, limits)
+                found = replace(found, document=self._adopted(document))
         except DocumentError as error:
             self._refuse(document, error)
             raise
