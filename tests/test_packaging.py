@@ -97,7 +97,9 @@ def test_a_second_make_run_installs_nothing(tmp_path: Path) -> None:
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
     (tmp_path / ".venv/.atmand-run").touch()
-    bare = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "ARGS")}
+    # What an outer make hands down: its flags, and the level at which a make announces its directory.
+    handed_down = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARGS")
+    bare = {name: value for name, value in os.environ.items() if name not in handed_down}
     planned = subprocess.run(
         ["make", "-n", "run"], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True
     ).stdout
