@@ -330,6 +330,69 @@ class Params(_Answer):
     strategies: list[StrategyParams]
 
 
+class SettingChange(_Shape):
+    path: str
+    old: Any
+    new: Any
+
+
+class Reload(_Answer):
+    """`/v1/reload`: what the last reload of the configuration came to."""
+
+    asked: Count
+    """Reloads asked for since the start; those that come in a burst are done as one."""
+    done: Count
+    """The number, counted so, of the newest that the last reload was for; 0 before the first."""
+    ok: bool | None
+    error: str | None
+    """Why it was refused; nothing changed then."""
+    live: list[SettingChange]
+    """Settings that hold now."""
+    waiting: list[SettingChange]
+    """Settings that wait for the next start."""
+    strategies: list[str]
+    """Strategies whose files had changed; their rules hold now."""
+
+
+class SignalDone(_Answer):
+    """The answer to `POST /v1/signals/{name}`: `sequence` is the record's."""
+
+    signal: str
+    value: float
+    instrument: str | None
+    valid_until: Time | None
+
+
+class BooksDone(_Answer):
+    """The answer to pausing and resuming a strategy."""
+
+    strategy: str
+    accounts: list[str]
+    paused: bool
+
+
+class Exiting(_Shape):
+    strategy: str
+    account: str
+    instrument: str
+    quantity: int
+    trade_id: str | None
+    """None where an entry was still under way: it is cancelled."""
+
+
+class ExitDone(_Answer):
+    """The answer to `POST /v1/exit`: the positions that are being closed."""
+
+    positions: list[Exiting]
+
+
+class EntriesDone(_Answer):
+    """The answer to `POST /v1/entries/…`: whether new positions may be opened now, and what else forbids it."""
+
+    allowed: bool
+    reason: str | None
+
+
 class Reasons(_Shape):
     """`/health/…`: 200 and `ok`, or 503, `unwell` and the reasons."""
 
@@ -357,6 +420,11 @@ SHAPES: Final[dict[str, type[BaseModel]]] = {
     "trade": TradeStory,
     "equity": Equity,
     "params": Params,
+    "reload": Reload,
+    "signal": SignalDone,
+    "books": BooksDone,
+    "exit": ExitDone,
+    "entries": EntriesDone,
     "health": Reasons,
     "failure": Failure,
 }

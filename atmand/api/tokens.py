@@ -109,7 +109,7 @@ class Tokens:
             if any(token.name == name for token in tokens):
                 raise UsageError(f"token {name}", "there is one of this name", f"atmand token revoke {name}")
             now = datetime.now(UTC).replace(microsecond=0)
-            expires = None if lifetime_ns is None else now + timedelta(microseconds=lifetime_ns // 1_000)
+            end = None if lifetime_ns is None else (now + timedelta(microseconds=lifetime_ns // 1_000)).isoformat()
             taken = {_LOCAL_ID, *(token.id for token in tokens)}
             identity = next(new for new in iter(lambda: secrets.token_hex(4), None) if new not in taken)
             secret = _new_secret()
@@ -161,13 +161,13 @@ class Tokens:
                 self._kept = ()
                 log.error("tokens_refused", error=str(error))
             else:
-                log.info("tokens_loaded", active_count=len(self._kept))
+                log.info("tokens_loaded", active=len(self._kept))
         return self._kept
 
 
 @contextlib.contextmanager
 def local_token(state: Path) -> Iterator[tuple[Token, Path]]:
-    """Make a token for the verbs on this machine, in a file that only this user reads, for as long as the daemon runs."""
+    """Make a token for the verbs on this machine, in a private file, for as long as the daemon runs."""
     secret, path = _new_secret(), state / LOCAL
     _replace(path, secret.encode() + b"\n")
     now = datetime.now(UTC).isoformat(timespec="seconds")
