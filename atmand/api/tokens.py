@@ -109,18 +109,11 @@ class Tokens:
             if any(token.name == name for token in tokens):
                 raise UsageError(f"token {name}", "there is one of this name", f"atmand token revoke {name}")
             now = datetime.now(UTC).replace(microsecond=0)
-            end = None if lifetime_ns is None else (now + timedelta(microseconds=lifetime_ns // 1_000)).isoformat()
+            end = None if lifetime_ns is None else (now + timedelta(seconds=lifetime_ns // 10**9)).isoformat()
             taken = {_LOCAL_ID, *(token.id for token in tokens)}
             identity = next(new for new in iter(lambda: secrets.token_hex(4), None) if new not in taken)
             secret = _new_secret()
-            token = Token(
-                identity,
-                name,
-                scope,
-                _digest(secret),
-                now.isoformat(),
-                None if expires is None else expires.isoformat(),
-            )
+            token = Token(identity, name, scope, _digest(secret), now.isoformat(), end)
             _write(path, (*tokens, token))
         return token, secret
 
