@@ -19,6 +19,7 @@ __all__ = ["ExitBody", "NoBody", "SignalBody", "Taken", "request_key", "take", "
 
 _LIMIT: Final = 8 * 1024
 _KEY_LENGTH: Final = 200
+_LONGEST_KEY: Final = 32
 _TYPES: Final = ("application/json", "text/plain")
 """TradingView sends text/plain where it does not see that its message is JSON."""
 
@@ -91,8 +92,8 @@ def validated(request: web.Request, model: type[_Body], document: dict[str, Any]
         name = str(first["loc"][0])[:64] if first["loc"] else "body"
         known = ", ".join(model.model_fields)
         unknown = first["type"] == "extra_forbidden"
-        if unknown and not name.isidentifier():
-            name = "body"
+        if unknown and (len(name) > _LONGEST_KEY or not name.isidentifier()):
+            name = "body"  # a secret may have come in the wrong place
         where = f"{request.match_info.route.resource.canonical if request.match_info.route.resource else ''}: {name}"
         if unknown:
             raise Refusal(400, where, "a key that is not known here", f"its keys: {known}") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import time
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -29,11 +31,18 @@ class ApiServer:
     """HTTP from `start` to `stop`. It answers from the first moment, the start included."""
 
     def __init__(
-        self, settings: ApiSettings, source: Source, tokens: Tokens, submit: Submit, *, news_every_s: float = 1.0
+        self,
+        settings: ApiSettings,
+        source: Source,
+        tokens: Tokens,
+        submit: Submit,
+        *,
+        news_every_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._source = source
-        self._guard = Guard(settings, tokens)
+        self._guard = Guard(settings, tokens, clock)
         self._submit = submit
         self._news_every_s = news_every_s
         self._streams: Streams | None = None

@@ -41,7 +41,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def serve_one(day: GrowingDay, port: int = 0, **settings: Any) -> ApiServer:
         chosen = ApiSettings(port=port, **settings)
-        servers.append(ApiServer(chosen, day, day.tokens, day.submit, news_every_s=0.1))
+        servers.append(ApiServer(chosen, day, day.tokens, day.submit, news_every_s=0.1, clock=lambda: day.seconds))
         await servers[-1].start()
         return servers[-1]
 

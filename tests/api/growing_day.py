@@ -48,6 +48,8 @@ class GrowingDay:
     tokens: Tokens = field(default_factory=Tokens)
     written: list[tuple[Write, Sender]] = field(default_factory=list)
     """What was submitted."""
+    seconds: float = 0.0
+    """What the limits on failures and writes take for the time."""
     refusing: WriteError | None = None
     """What `submit` raises."""
 
@@ -282,7 +284,7 @@ class GrowingDay:
         self._may("reload")
         change = {"path": "log.level", "old": "info", "new": "debug"}
         done = {"asked": 2, "done": 2, "ok": True, "error": None, "live": [change], "waiting": [], "strategies": []}
-        return {**self._head(), **done}
+        return {**self._head, **done}
 
     async def submit(self, write: Write, sender: Sender) -> Ack:
         self._may("submit")

@@ -197,15 +197,17 @@ async def test_failures_are_counted_told_without_the_token_and_limited(
     assert codes == [401] * 10 + [429] * 4
     async with client.post(SIGNAL, json={"value": 1}) as answer:
         assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
+    day.seconds += 6.0
+    assert await status_of(client, SIGNAL, "POST", json={"value": 1}) == 401
     # Whoever has a good token is not locked out by a flood from his address.
     assert await status_of(client, SIGNAL, "POST", json={"value": 1}, headers=bearer(good)) == 200
     failed = [entry for entry in told if entry["event"] == "api_auth_failed"]
-    assert [entry["reason"] for entry in failed] == ["unknown", "expired", *["unknown"] * 8]
+    assert [entry["reason"] for entry in failed] == ["unknown", "expired", *["unknown"] * 8, "missing"]
     assert failed[0]["address"] == "127.0.0.1" and failed[0]["path"] == "/v1/signals/{name}"
     assert not any(secret in json.dumps(told, default=str) for secret in (wrong, old, good, token.sha256))
     text = await (await client.get("/metrics")).text()
     assert 'atmand_api_auth_failures_total{reason="unknown"} 13.0' in text
-    assert 'atmand_api_auth_failures_total{reason="missing"} 1.0' in text
+    assert 'atmand_api_auth_failures_total{reason="missing"} 2.0' in text
     assert 'atmand_api_writes_total{kind="signal"} 1.0' in text
 
 
