@@ -36,6 +36,7 @@ _PATIENCE_S: Final = 2.0
 _MOST_KEYS: Final = 4_096
 _KEY_AGE_NS: Final = 24 * 3_600 * 10**9
 _ALL: Final = -1
+_SWITCHING: Final = (Command.ENTRIES_ON, Command.ENTRIES_OFF)
 _LONGEST_NAME: Final = 64
 
 
@@ -87,6 +88,7 @@ class Door:
     def __init__(self, trading: Trading, clock_ns: Callable[[], int], state: _State) -> None:
         self._trading, self._clock_ns, self._state = trading, clock_ns, state
         self._remembered = Remembered()
+        self._keeping = asyncio.Lock()
         self._named: Universe | None = None
         self._numbers: dict[str, int] = {}
 
@@ -98,6 +100,8 @@ class Door:
             self._check_ready()
             ack = self._put(write, sender, digest)
             self._remembered.keep(sender, digest, ack)
+        if isinstance(write, Operation) and write.code in _SWITCHING:
+            await self._keep_switches()
         await self._written(ack.sequence)
         return ack
 
@@ -108,6 +112,15 @@ class Door:
         failed = self._trading.writer.health().failed
         if failed:
             raise NotWrittenError("journal", f"{failed}; nothing was done", "see /health/ready")
+
+    async def _keep_switches(self) -> None:
+        """Have a switch outlive the daemon before it is answered; the one that came last is written last."""
+        async with self._keeping:
+            try:
+                await asyncio.to_thread(self._trading.switches.keep)
+            except OSError as error:
+                what = f"{error.strerror}: it is done, and would not outlive a restart"
+                raise NotWrittenError("state", what, "make room and ask again") from None
 
     async def _written(self, sequence: int) -> None:
         try:
@@ -197,11 +210,8 @@ class Door:
     def _switch_entries(self, operation: Operation, sender: Sender, now_ns: int) -> dict[str, Any]:
         """Switch entries for good; switched on, they are still off where limits or the disk say so."""
         off = operation.code is Command.ENTRIES_OFF
-        try:
-            self._trading.switches.set_entries_off(off)
-        except OSError as error:
-            raise NotWrittenError("state", f"{error.strerror}; nothing was done", "see /health/ready") from None
         self._command(operation.code, sender, now_ns)
+        self._trading.switches.entries_off = off
         if not off:
             self._trading.put_limits(now_ns)
         return dict(self._state.entries())

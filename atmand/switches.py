@@ -25,10 +25,9 @@ class Switches:
         self._path = path
         self.entries_off = _read(path)
 
-    def set_entries_off(self, off: bool) -> None:
-        """Switch entries; an OSError leaves the switch as it was."""
-        replace_file(self._path, json.dumps({"entries_off": off}).encode() + b"\n")
-        self.entries_off = off
+    def keep(self) -> None:
+        """Write them down; OSError where the disk refuses. One call at a time, in a thread: it waits for the disk."""
+        replace_file(self._path, json.dumps({"entries_off": self.entries_off}).encode() + b"\n")
 
 
 def _read(path: Path) -> bool:

@@ -43,7 +43,9 @@ LOCAL: Final = "operator.token"
 """Files of a state directory: the tokens' hashes, and the secret that verbs on this machine use."""
 _PREFIX: Final = "atmand_"
 """So that a scanner, or a person, knows one that has leaked."""
+_DAEMON_ID: Final = "00000000"
 _LOCAL_ID: Final = "00000001"
+"""Numbers that records name nobody else by: the daemon itself, and the verbs on this machine."""
 _SCHEMA: Final = 1
 
 
@@ -110,7 +112,7 @@ class Tokens:
                 raise UsageError(f"token {name}", "there is one of this name", f"atmand token revoke {name}")
             now = datetime.now(UTC).replace(microsecond=0)
             end = None if lifetime_ns is None else (now + timedelta(seconds=lifetime_ns // 10**9)).isoformat()
-            taken = {_LOCAL_ID, *(token.id for token in tokens)}
+            taken = {_DAEMON_ID, _LOCAL_ID, *(token.id for token in tokens)}
             identity = next(new for new in iter(lambda: secrets.token_hex(4), None) if new not in taken)
             secret = _new_secret()
             token = Token(identity, name, scope, _digest(secret), now.isoformat(), end)
