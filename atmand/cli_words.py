@@ -77,7 +77,7 @@ def duration(text: str) -> int:
     """Read `120s`, `5m`, `1h30m`, `90d` or `500ms` as nanoseconds above 0."""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is not a duration; write 120s, 5m, 1h30m or 500ms")
+        raise typer.BadParameter(f"{text!r} is not a duration; write 120s, 5m, 1h30m, 90d or 500ms")
     nanoseconds = int(sum(Decimal(number) * _UNITS[unit] for number, unit in parts))
     if nanoseconds <= 0:
         raise typer.BadParameter(f"{text!r} is no time at all; write a duration above 0")
