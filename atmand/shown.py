@@ -111,7 +111,11 @@ class Shown:
             "ok": found is not None,
             "error": error,
             **{
-                name: [{"path": each.path, "old": each.old, "new": each.new} for each in changes if each.live is live]
+                name: [
+                    {"path": each.path, "old": _plain(each.old), "new": _plain(each.new)}
+                    for each in changes
+                    if each.live is live
+                ]
                 for name, live in (("live", True), ("waiting", False))
             },
             "strategies": [] if found is None else found.strategies,
@@ -316,6 +320,13 @@ class Shown:
             figure = figures.get(f"{row['name']}@{row['account']}")
             rows.append({**row, **(_figures(figure) if figure else _from_book(engine.table("books")[index]))})
         return rows
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON has it: a path or a day is its text."""
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 _NO_BOOKS: Final = Snapshot()

@@ -111,7 +111,7 @@ class Guard:
         while hops and _among(address, self._proxies):
             address = hops.pop()
         parsed = _parsed(address)
-        return address[:64] if parsed is None else str(parsed)
+        return "unknown" if parsed is None else str(parsed)
 
     def _known(self, request: web.Request, secret: str) -> Token:
         token = self._tokens.find(secret)

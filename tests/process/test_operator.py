@@ -149,14 +149,17 @@ def test_reload_says_what_holds_now_and_what_waits(start: Start, configuration: 
     daemon = start("--config", configuration, "--state", state, "--speed", "120")
     daemon.wait_for("ready")
     assert said(state, "reload")["live"] == []
-    configuration.write_text(
-        text.replace("daily_loss_rupees = 500000", "daily_loss_rupees = 400000").replace("seed = 7", "seed = 8")
-    )
+    changed = text.replace("daily_loss_rupees = 500000", "daily_loss_rupees = 400000").replace("seed = 7", "seed = 8")
+    configuration.write_text(changed + '\n[log]\nfile = "other.jsonl"\n[market]\nlatency_ms = [1, 2]\n')
     found = said(state, "reload")
     check("reload", found)
     assert (found["ok"], found["asked"], found["done"]) == (True, 2, 2)
     assert found["live"] == [{"path": "limits.daily_loss_rupees", "old": 500_000, "new": 400_000}]
-    assert found["waiting"] == [{"path": "simulator.seed", "old": 7, "new": 8}]
+    assert found["waiting"] == [
+        {"path": "log.file", "old": "auto", "new": str(tmp_path / "other.jsonl")},
+        {"path": "market.latency_ms", "old": [50, 150], "new": [1, 2]},
+        {"path": "simulator.seed", "old": 7, "new": 8},
+    ]
     configuration.write_text("[limits")
     refused = said(state, "reload", code=3)
     assert refused["ok"] is False and configuration.name in refused["error"]
