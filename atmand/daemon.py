@@ -175,6 +175,8 @@ class _Daemon:
         port = await server.start()
         stack.push_async_callback(server.stop)
         log.info("page", url=server.url, tunnel=f"ssh -L {port}:127.0.0.1:{port} {platform.node() or 'HOST'}")
+        if not api.on_loopback:
+            log.warning("api_exposed", host=api.host, port=port)
         stack.enter_context(announced(state, port, host=api.host, token_file=token_file))
 
     async def _started(self, stack: AsyncExitStack) -> bool:
