@@ -18,8 +18,11 @@ from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
+from atmand.cli_operate import entries, exit_, reload
 from atmand.cli_params import params_app
 from atmand.cli_status import orders, positions, status
+from atmand.cli_strategy import strategy_app
+from atmand.cli_tokens import token_app
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -53,9 +56,14 @@ app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one 
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
+app.add_typer(strategy_app, name="strategy")
+app.add_typer(token_app, name="token")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
+verb(app, "reload", "atmand reload --json")(reload)
+verb(app, "exit", "atmand exit NSE:INFY --strategy rsi_macd")(exit_)
+verb(app, "entries", "atmand entries off")(entries)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
 verb(app, "init", "atmand init ~/trading")(init)

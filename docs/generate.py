@@ -163,6 +163,8 @@ def _kind(schema: dict[str, Any]) -> str:
             return f"[{', '.join(_kind(item) for item in items)}]"
         case {"format": ("path" | "date" | "date-time" | "password") as form}:
             return {"path": "path", "date": "date", "date-time": "date and time", "password": "secret text"}[form]
+        case {"type": "array", "items": item}:
+            return f"list of {_kind(item)}"
         case {"type": "integer" | "number" as kind}:
             return "whole number" * (kind == "integer") + "number" * (kind == "number") + _bounds(schema)
         case {"type": "boolean"}:
