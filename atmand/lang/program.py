@@ -32,7 +32,8 @@ from atmand.core.crossing import CROSSING, crosses_above, crosses_below
 from atmand.core.decide import decide, mark_books
 from atmand.core.indicators import INDICATORS, lookback, {", ".join(sorted(INDICATORS))}
 from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
-from atmand.core.layout import book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at, series_at
+from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
+from atmand.core.layout import series_at, verdict_at
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
 from atmand.core.ticks import TICK
 
@@ -42,7 +43,7 @@ from atmand.core.ticks import TICK
 _STEP: Final = '''
 @kernel
 def _step(arena, t, index, bar):
-    """Fold a closed bar into a pair's indicators: (flags, stop, target, quantity, value)."""
+    """Fold a closed bar into a pair's indicators; what the strategy says of it is left in the pair's verdict."""
     pair = pair_at(t, index)
     scale = float(instrument_at(t, pair.instrument).price_scale)
     params_at = book_at(t, pair.book).params_at
@@ -50,7 +51,6 @@ def _step(arena, t, index, bar):
     open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
     volume = float(bar.volume)
 {cases}
-    return 0, 0.0, 0.0, 0.0, 0.0
 
 
 @routine
@@ -65,8 +65,7 @@ def _forget(arena, t, index):
 _CASE: Final = """    if pair.structure == {index}:
         s = record_at(t, slab_at, STATE_{name})
         p = record_at(t, params_at, PARAMS_{name})
-        flags = step_{name}(s, p, open_, high, low, close, volume)
-        return flags, s.stop, s.target, s.quantity, s.value"""
+        step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
 
 _SIZE: Final = """    if pair.structure == {index}:
         arena[pair.slab_at : pair.slab_at + {state_bytes}] = 0"""
@@ -82,8 +81,8 @@ def _fold_again(arena, t):
         _forget(arena, t, index)
         series = series_at(t, pair.series)
         for number in range(max(0, series.count - series.ring_size), series.count):
-            flags, _, _, _, _ = _step(arena, t, index, ring_at(t, series.ring_at + number % series.ring_size))
-            pair.ready = flags & 1
+            _step(arena, t, index, ring_at(t, series.ring_at + number % series.ring_size))
+            pair.ready = verdict_at(t, index).flags & 1
         pair.folded = 1
 
 
@@ -95,8 +94,8 @@ def _closed(arena, t):
         row = closed_at(t, number)
         index = series_at(t, row.series).first_pair
         while index >= 0:
-            flags, stop, target, quantity, value = _step(arena, t, index, row.bar)
-            decide(t, index, row.bar, flags, stop, target, quantity, value)
+            _step(arena, t, index, row.bar)
+            decide(t, index, row.bar)
             index = pair_at(t, index).next_in_series
     h.n_closed = 0
     mark_books(t)
