@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from atmand.errors import UsageError
+from atmand.ledger.trades import Trade
 from atmand.research.backtest import Result, instruments_of, run_backtest
 from atmand.research.bootstrap import Intervals, intervals
 from atmand.research.charges import costs_by_kind
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BacktestRun", "backtest"]
 
+_NO_TRADE: Final = Trade("", "", "", "", "", "", 1, 0, 0, 0, 0, 0, "", "", "")
 _BESIDE: Final = ("total_return", "annual_return", "volatility", "sharpe", "sortino", "calmar", "worst_drawdown")
 
 
@@ -51,7 +53,9 @@ class BacktestRun:
         """The closed trades, a row each, with the keys of `--json`."""
         import polars as pl
 
-        return pl.DataFrame(self.trades_json(), infer_schema_length=None)
+        # One row more gives the columns their types where no trade was made.
+        rows = [*self.trades_json(), {**_NO_TRADE.to_json(), "slippage_paise": 0}]
+        return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"model_sha256": pl.String})[:-1]
 
     @cached_property
     def equity(self) -> pl.DataFrame:
