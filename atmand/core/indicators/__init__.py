@@ -14,12 +14,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from atmand.core.indicators import momentum, overlap, volatility
+from atmand.core.indicators import (
+    bands,
+    cycle,
+    directional,
+    momentum,
+    overlap,
+    pattern,
+    price,
+    session,
+    statistics,
+    volatility,
+    volume,
+)
 from atmand.core.indicators.registry import Indicator, lookback
 
 __all__ = ["FAMILIES", "INDICATORS", "Indicator", "lookback"]
 
-FAMILIES: Final = (overlap, momentum, volatility)
+FAMILIES: Final = (
+    overlap, bands, momentum, directional, volume, volatility, statistics, price, cycle, session, pattern,
+)  # fmt: skip
 """The families, in the order of the docs."""
 
 INDICATORS: Final[dict[str, Indicator]] = {

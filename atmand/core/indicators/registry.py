@@ -11,7 +11,7 @@ import numpy as np
 
 from atmand.core.jit import kernel
 
-__all__ = ["NAN", "Indicator", "State", "Unit", "fields", "lookback", "missing", "scalars", "window"]
+__all__ = ["NAN", "Indicator", "State", "Unit", "fields", "lookback", "missing", "scalars"]
 
 NAN: Final = math.nan
 _FOLDED_PERIODS: Final = 50
@@ -84,11 +84,6 @@ def scalars(*names: str) -> Callable[..., State]:
     """Make the state of an indicator that keeps no window: a count, then floats."""
     dtype = fields(count="i8", **dict.fromkeys(names, "f8"))
     return lambda *_: dtype
-
-
-def window(top: int) -> State:
-    """Make the state of a running total over a window."""
-    return fields(count="i8", place="i8", total="f8", ring=top)
 
 
 @kernel
