@@ -77,7 +77,7 @@ def compile_expression(file: StrategyFile, text: str) -> Structure:
 
 
 def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, int]:
-    """Return how many bars the strategy needs before it may decide, and how many are worth fetching, at these values."""
+    """Return how many bars the strategy needs before it may decide, and how many are worth fetching."""
     warm, fetch = 1, 1
     for row, arguments, inner in structure.compiled.warm_up:
         numbers = [int(values[argument]) if isinstance(argument, str) else int(argument) for argument in arguments]
