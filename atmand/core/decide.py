@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, pair_at
+from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
 from atmand.core.matching import request_exit, submit
 from atmand.core.orders import emit
 from atmand.core.records import Kind
@@ -38,12 +38,10 @@ _MARK: Final = np.int64(Kind.AUDIT_MARK)
 
 
 @routine
-def decide(t, pair_index, bar, flags, stop, target, quantity, value):  # type: ignore[no-untyped-def]
-    """Act on a step's verdict.
-
-    `stop` and `target` are distances in rupees, `quantity` a number of units, `value` rupees; 0 or NaN is none.
-    """
+def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
+    """Act on the verdict that a pair's step came to on a closed bar."""
     pair = pair_at(t, pair_index)
+    flags = verdict_at(t, pair_index).flags
     pair.ready = flags & _READY
     if header_of(t).decisions == 0:
         return
@@ -57,16 +55,17 @@ def decide(t, pair_index, bar, flags, stop, target, quantity, value):  # type: i
     if pair.entry_order >= 0 or flags & (_ENTER_LONG | _ENTER_SHORT) == 0:
         return
     side = np.int64(1) if flags & _ENTER_LONG else np.int64(-1)
-    _enter(t, pair_index, bar, side, stop, target, quantity, value)
+    _enter(t, pair_index, bar, side)
 
 
 @kernel
-def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ignore[no-untyped-def]
+def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
     """Size, check and send an entry; the decision is audited whether it fired or was blocked."""
     pair = pair_at(t, pair_index)
     instrument = instrument_at(t, pair.instrument)
     limit = protected_limit(header_of(t), instrument, side)
-    units = _units(instrument, side, quantity, value)
+    verdict = verdict_at(t, pair_index)
+    units = _units(instrument, side, verdict.quantity, verdict.value)
     reason = entry_refusal(t, pair_index, side, units, limit, bar.marks)
     emit(
         t,
@@ -87,8 +86,8 @@ def _enter(t, pair_index, bar, side, stop, target, quantity, value):  # type: ig
     if reason != 0:
         header_of(t).refused += 1
         return
-    pair.stop_distance = _paise(instrument, stop)
-    pair.target_distance = _paise(instrument, target)
+    pair.stop_distance = _paise(instrument, verdict.stop)
+    pair.target_distance = _paise(instrument, verdict.target)
     pair.entry_bar_ns = bar.start_ns
     pair.trade = 0
     pair.entry_order = submit(t, pair_index, side, _MARKET, _ENTRY, units, limit, _RULE)

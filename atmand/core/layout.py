@@ -29,6 +29,7 @@ __all__ = [
     "SERIES",
     "TABLES",
     "TOKEN",
+    "VERDICT",
     "WINDOW",
     "allocate",
 ]
@@ -109,6 +110,14 @@ ORDER: Final = np.dtype(
         "touched", "next",
     )
 )  # fmt: skip
+
+VERDICT: Final = np.dtype(
+    [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value")]], align=True
+)
+"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade.
+
+Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
+"""
 
 CLOSED: Final = np.dtype([*_rows("series"), ("bar", BAR)], align=True)
 
@@ -204,6 +213,12 @@ def book_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def pair_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).pairs_at + index * _PAIR_BYTES, PAIR)
+
+
+@kernel
+def verdict_at(t, index):  # type: ignore[no-untyped-def]
+    """The verdict of a pair's last step, at the head of its structure's state."""
+    return record_at(t, pair_at(t, index).slab_at, VERDICT)
 
 
 @kernel

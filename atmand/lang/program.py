@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import time
 from typing import Final
 
-from atmand.core.indicators import Indicator
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
 from atmand.lang.strategy import StrategyFile
 from atmand.lang.structure import Structure, compile_structure, warm_up_bars
+from atmand.lang.user_indicators import embedding, is_users
 
 __all__ = ["Deployment", "GeneratedProgram", "generate", "module_head", "module_text", "parameter_values"]
 
@@ -33,7 +33,8 @@ from atmand.core.decide import decide, mark_books
 from atmand.core.indicators import INDICATORS, lookback
 {imports}
 from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
-from atmand.core.layout import book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at, series_at
+from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
+from atmand.core.layout import series_at, verdict_at
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
 from atmand.core.ticks import TICK
 
@@ -43,7 +44,7 @@ from atmand.core.ticks import TICK
 _STEP: Final = '''
 @kernel
 def _step(arena, t, index, bar):
-    """Fold a closed bar into a pair's indicators: (flags, stop, target, quantity, value)."""
+    """Fold a closed bar into a pair's indicators; what the strategy says of it is left in the pair's verdict."""
     pair = pair_at(t, index)
     scale = float(instrument_at(t, pair.instrument).price_scale)
     params_at = book_at(t, pair.book).params_at
@@ -51,7 +52,6 @@ def _step(arena, t, index, bar):
     open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
     volume = float(bar.volume)
 {cases}
-    return 0, 0.0, 0.0, 0.0, 0.0
 
 
 @routine
@@ -66,8 +66,7 @@ def _forget(arena, t, index):
 _CASE: Final = """    if pair.structure == {index}:
         s = record_at(t, slab_at, STATE_{name})
         p = record_at(t, params_at, PARAMS_{name})
-        flags = step_{name}(s, p, open_, high, low, close, volume)
-        return flags, s.stop, s.target, s.quantity, s.value"""
+        step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
 
 _SIZE: Final = """    if pair.structure == {index}:
         arena[pair.slab_at : pair.slab_at + {state_bytes}] = 0"""
@@ -83,8 +82,8 @@ def _fold_again(arena, t):
         _forget(arena, t, index)
         series = series_at(t, pair.series)
         for number in range(max(0, series.count - series.ring_size), series.count):
-            flags, _, _, _, _ = _step(arena, t, index, ring_at(t, series.ring_at + number % series.ring_size))
-            pair.ready = flags & 1
+            _step(arena, t, index, ring_at(t, series.ring_at + number % series.ring_size))
+            pair.ready = verdict_at(t, index).flags & 1
         pair.folded = 1
 
 
@@ -96,8 +95,8 @@ def _closed(arena, t):
         row = closed_at(t, number)
         index = series_at(t, row.series).first_pair
         while index >= 0:
-            flags, stop, target, quantity, value = _step(arena, t, index, row.bar)
-            decide(t, index, row.bar, flags, stop, target, quantity, value)
+            _step(arena, t, index, row.bar)
+            decide(t, index, row.bar)
             index = pair_at(t, index).next_in_series
     h.n_closed = 0
     mark_books(t)
@@ -236,16 +235,19 @@ def module_text(structures: Sequence[Structure]) -> str:
 
 
 def module_head(structures: Sequence[Structure]) -> str:
-    """Write the imports of a generated module: of the indicators, those that the structures use."""
+    """Write the imports of a generated module: of the indicators, those that the structures use.
+
+    A user's own come as the text of their file, so that the module is whole wherever it goes.
+    """
     steps: dict[str, set[str]] = {}
-    for row in _rows_of(structures):
-        steps.setdefault(row.module, set()).add(row.name)
-    imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(steps.items())]
-    return _HEAD.replace("{imports}\n", "".join(f"{line}\n" for line in imports))
-
-
-def _rows_of(structures: Sequence[Structure]) -> list[Indicator]:
-    return [row for structure in structures for row, _, _ in structure.compiled.warm_up]
+    for structure in structures:
+        for row, _, _ in structure.compiled.warm_up:
+            steps.setdefault(row.module, set()).add(row.name)
+    ours = {module: sorted(names) for module, names in sorted(steps.items()) if not is_users(module)}
+    users = {module: sorted(names) for module, names in sorted(steps.items()) if is_users(module)}
+    lines = [f"from {module} import {', '.join(names)}" for module, names in ours.items()]
+    text = _HEAD.replace("{imports}\n", "".join(f"{line}\n" for line in lines))
+    return text + "".join(embedding(module, names) for module, names in users.items())
 
 
 def parameter_values(deployment: Deployment) -> dict[str, float]:

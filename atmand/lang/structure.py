@@ -8,18 +8,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from atmand.core.layout import VERDICT
 from atmand.core.manifest import StructurePlan
 from atmand.core.words import StepFlag
 from atmand.lang.expressions import Compiled, Compiler
 from atmand.lang.strategy import Strategy, StrategyFile
+from atmand.lang.user_indicators import is_users
 
 __all__ = ["Structure", "compile_expression", "compile_structure", "warm_up_bars"]
-
-_FIXED: Final = ("stop", "target", "quantity", "value")
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,25 @@ def compile_structure(file: StrategyFile) -> Structure:
         )
         if text is not None
     ]
-    tail = [f"s.{name} = {code}" for name, code in amounts]
-    tail += [f"if {_missing(compiler.result)}:\n        return 0" if compiler.result.ready else ""]
+    tail = [f"v.{name} = {code}" for name, code in amounts]
+    tail += _unless_missing(compiler.result)
     tail += [f"flags = {int(StepFlag.READY)}"]
     tail += [f"if {code}:\n        flags |= {int(flag)}" for flag, code in rules]
-    tail += ["return flags"]
-    return _structure(strategy, compiler.result, [line for line in tail if line])
+    tail += ["v.flags = flags"]
+    return _structure(strategy, compiler.result, tail)
 
 
 def compile_expression(file: StrategyFile, text: str) -> Structure:
-    """Generate a step that writes one expression's value: `s.value`, and the flag READY where it is not missing."""
+    """Generate a step that writes one expression's value: into the verdict, with READY where it is not missing.
+
+    The verdict's `quantity` is 1 where the expression is a condition.
+    """
     compiler = Compiler(file.source, file.strategy.params, file.strategy.signals)
     value = compiler.any(text)
     code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
-    tail = [f"s.value = {code}", f"s.quantity = {1.0 if value.is_bool else 0.0}"]
-    if compiler.result.ready:
-        tail += [f"if {_missing(compiler.result)}:\n        return 0"]
-    return _structure(file.strategy, compiler.result, [*tail, f"return {int(StepFlag.READY)}"])
+    tail = [f"v.value = {code}", f"v.quantity = {1.0 if value.is_bool else 0.0}"]
+    tail += _unless_missing(compiler.result)
+    return _structure(file.strategy, compiler.result, [*tail, f"v.flags = {int(StepFlag.READY)}"])
 
 
 def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, int]:
@@ -86,13 +88,15 @@ def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int
     return warm, fetch
 
 
-def _missing(compiled: Compiled) -> str:
-    return " or ".join(f"math.isnan({name})" for name in compiled.ready)
+def _unless_missing(compiled: Compiled) -> list[str]:
+    """Leave the step with an empty verdict while something that it names has no value."""
+    missing = " or ".join(f"math.isnan({name})" for name in compiled.ready)
+    return [f"if {missing}:\n        v.flags = 0\n        return"] if missing else []
 
 
 def _structure(strategy: Strategy, compiled: Compiled, tail: list[str]) -> Structure:
     params = tuple(strategy.params)
-    fields = [f'("{name}", "f8")' for name in _FIXED]
+    fields = ['("verdict", VERDICT)']
     fields += [f'("{field.name}", {field.code})' for field in compiled.state]
     slots = [f'("{name}", "f8")' for name in params] or ['("none", "f8")']
     body = "\n    ".join([*compiled.statements, *tail])
@@ -101,11 +105,13 @@ PARAMS_%% = np.dtype([{", ".join(slots)}], align=True)
 
 
 @kernel
-def step_%%(s, p, open_, high, low, close, volume):
+def step_%%(t, index, s, p, bar, open_, high, low, close, volume):
+    v = s.verdict
     {body}
 """
     lookbacks = sum(1 << slot for slot, name in enumerate(params) if name in compiled.lookbacks)
-    name = hashlib.sha256(f"{text}{strategy.period_ns}{lookbacks}".encode()).hexdigest()[:12]
+    users = sorted({row.module for row, _, _ in compiled.warm_up if is_users(row.module)})
+    name = hashlib.sha256(f"{text}{strategy.period_ns}{lookbacks}{''.join(users)}".encode()).hexdigest()[:12]
     plan = StructurePlan(
         name=name,
         period_ns=strategy.period_ns,
@@ -118,6 +124,6 @@ def step_%%(s, p, open_, high, low, close, volume):
 
 
 def _state_bytes(compiled: Compiled) -> int:
-    fields: list[tuple[str, Any]] = [(name, "f8") for name in _FIXED]
+    fields: list[tuple[str, Any]] = [("verdict", VERDICT)]
     fields += [(field.name, field.dtype) for field in compiled.state]
     return int(np.dtype(fields, align=True).itemsize)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.jit import kernel_rows
+from atmand.core.layout import VERDICT
 from atmand.errors import AtmandError, UsageError
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
@@ -34,8 +35,8 @@ def run(state, params, bars, scale, values):
     for i in range(bars.shape[0]):
         bar = bars[i]
         open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
-        flags = step_{name}(s, p, open_, high, low, close, float(bar.volume))
-        values[i] = s.value if flags & 1 else math.nan
+        step_{name}(0, 0, s, p, bar, open_, high, low, close, float(bar.volume))
+        values[i] = s.verdict.value if s.verdict.flags & 1 else math.nan
 '''
 
 
@@ -57,7 +58,7 @@ def command(
         state = np.zeros(structure.plan.state_bytes, np.uint8)
         values = np.empty(len(rows), np.float64)
         module.run(state, fixed, kernel_rows(rows), 100.0, values)
-        is_bool = bool(len(rows)) and state[: 4 * 8].view(np.float64)[2] == 1.0
+        is_bool = bool(len(rows)) and state[: VERDICT.itemsize].view(VERDICT)["quantity"][0] == 1.0
         for start_ns, value in zip(rows["start_ns"].tolist(), values.tolist(), strict=True):
             shown = None if math.isnan(value) else bool(value) if is_bool else value
             yield {"symbol": symbol, "ts": market_time(start_ns), "value": shown}

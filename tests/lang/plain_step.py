@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from plain_indicators import plain_steps
 
-from atmand.core import crossing, indicators
+from atmand.core import crossing
+from atmand.core.indicators import INDICATORS
+from atmand.core.layout import VERDICT
 from atmand.lang.expressions import FIELDS
 from atmand.lang.source import SourceText
 from atmand.lang.strategy import Parameter, Rules, Size, Strategy, StrategyFile
@@ -52,17 +55,17 @@ def evaluate(file: StrategyFile, expression: str, bars: list[dict[str, np.float6
     answer = []
     with np.errstate(all="ignore"):
         for bar in bars:
-            flags = step(state, params, *(bar[name] for name in FIELDS))
-            answer.append(float(state.value) if flags & 1 else math.nan)
+            step(0, 0, state, params, None, *(bar[name] for name in FIELDS))
+            answer.append(float(state.verdict.value) if state.verdict.flags & 1 else math.nan)
     return np.array(answer)
 
 
 def _namespace(structure: Structure) -> dict[str, Any]:
-    names: dict[str, Any] = {"np": np, "math": math, "kernel": lambda function: function}
-    for room in (indicators, crossing):
-        for name in room.__all__:
-            kept = getattr(room, name)
-            names[name] = getattr(kept, "py_func", kept)
+    names: dict[str, Any] = {"np": np, "math": math, "VERDICT": VERDICT, "kernel": lambda function: function}
+    names.update(plain_steps(), INDICATORS=INDICATORS)
+    for name in crossing.__all__:
+        kept = getattr(crossing, name)
+        names[name] = getattr(kept, "py_func", kept)
     exec(structure.text, names)
     return names
 
