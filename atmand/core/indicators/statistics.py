@@ -188,8 +188,7 @@ def correl(s, x, y, period):  # type: ignore[no-untyped-def]
     xx, yy, xy = pair_moments_of(s, x, y, period)
     if s.count < period:
         return NAN
-    product = xx * yy
-    return xy / math.sqrt(product) if product >= 1e-14 else 0.0
+    return xy / math.sqrt(xx * yy) if xx > 0.0 and yy > 0.0 else 0.0
 
 
 @kernel
