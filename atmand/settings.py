@@ -228,14 +228,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=False)
 
-    indicators: tuple[Path, ...] = ()
-    """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     instance: InstanceSettings = Field(default_factory=InstanceSettings)
     feed: FeedSettings = FeedSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     market: MarketSettings = MarketSettings()
     accounts: dict[Name, AccountSettings] = {}
     strategies: dict[Name, StrategySettings] = {}
+    indicators: tuple[Path, ...] = ()
+    """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     limits: LimitSettings = LimitSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()

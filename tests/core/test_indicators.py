@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indicator_oracles import PLAIN, Bars, Floats, bars, bars_of, flat, inputs_of, oracle, stepped
+from indicator_oracles import PLAIN, Bars, Floats, bars, bars_of, flat, halted, inputs_of, oracle, stepped
 from plain_indicators import fold, plain_steps
 
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
@@ -90,10 +90,14 @@ SHAPES: dict[str, Bars] = {
     "constant": flat(100.0, 150),
     "step": stepped(100.0, 100.05, 300),
     "jump": stepped(100.0, 5_000.0, 300),
+    "halted": halted(150, 150),
     "no_volume": {**bars(6, 300), "volume": np.zeros(300)},
     "gaps_in_volume": {**bars(7, 300), "volume": np.where(np.arange(300) % 50 < 30, 0.0, 100.0)},
 }
-UNSETTLED = {(name, "step") for name in ("ht_dcphase", "ht_sine", "ht_trendmode")}
+UNSETTLED = {
+    *((name, shape) for name in ("ht_dcphase", "ht_sine", "ht_trendmode") for shape in ("step", "halted")),
+    ("mama", "halted"),
+}
 """The phase of a series without a cycle: TA-Lib's running sums leave rounding to turn about, ours nothing."""
 
 
