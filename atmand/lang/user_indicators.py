@@ -87,7 +87,18 @@ INDICATORS = INDICATORS | {{row.name: row for row in {local}.INDICATORS}}
 
 
 def embedded(text: str) -> ModuleType:
-    """Import a user's file by its text."""
+    """Import a user's file by the text that a generated module carries."""
+    try:
+        return _imported(text)
+    except AtmandError:
+        raise
+    except Exception as error:
+        where = f"a program's own indicators, line {_line_of(error)}"
+        remedy = "replay it with the version that recorded it"
+        raise AtmandError(where, f"{type(error).__name__}: {error}", remedy) from error
+
+
+def _imported(text: str) -> ModuleType:
     name = _PREFIX + hashlib.sha256(text.encode()).hexdigest()[:20]
     _texts[name] = text
     if name not in sys.modules:
@@ -132,11 +143,11 @@ def _rows_of(file: Path) -> list[Indicator]:
     if len(raw) > _MAX_BYTES:
         raise AtmandError(str(file), f"{len(raw)} bytes is no file of indicators", f"keep it under {_MAX_BYTES} bytes")
     try:
-        module = embedded(text)
+        module = _imported(text)
     except AtmandError:
         raise
     except Exception as error:
-        line = getattr(error, "lineno", None) or _line_of(error)
+        line = _line_of(error)
         where = f"{file}:{line}" if line else str(file)
         remedy = "a file of indicators imports atmand, numpy and the standard library only"
         raise AtmandError(where, f"{type(error).__name__}: {error}", remedy) from error
@@ -151,7 +162,7 @@ def _rows_of(file: Path) -> list[Indicator]:
 
 def _line_of(error: Exception) -> int | None:
     """Return the line of a user's file in which an exception was raised."""
-    line, trace = None, error.__traceback__
+    line, trace = getattr(error, "lineno", None), error.__traceback__
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename).name.startswith(_PREFIX):
             line = trace.tb_lineno
