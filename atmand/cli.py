@@ -125,9 +125,11 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     """Check the configuration and its strategies, and print what holds, with secrets masked."""
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
+    from atmand.lang.user_indicators import use_indicators
     from atmand.settings import load, redacted
 
     settings = load(given or config or context.obj)
+    use_indicators(settings.indicators)
     refused = 0
     for strategy in settings.strategies.values():
         if strategy.enabled:
@@ -167,6 +169,7 @@ def replay(
 
 @verb(app, "eval", 'atmand eval "rsi(14) < level" --data bars.parquet --instrument INFY --set level=30 --json')
 def evaluate(
+    context: typer.Context,
     expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
     data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
     instrument: Annotated[str | None, typer.Option(help="Only this one of the file's symbols.", metavar="NAME")] = None,
@@ -178,6 +181,7 @@ def evaluate(
 ) -> None:
     """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
     params = assignments(values or [])
+    _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
     rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
@@ -244,3 +248,14 @@ def _serve(settings: Any) -> None:
             serving.result()
 
     asyncio.run(until_stopped())
+
+
+def _use_indicators(config: Path | None) -> None:
+    """Take the indicators of the configuration into use, where there is one."""
+    from atmand.start import builtin, find_configuration
+
+    if find_configuration(config) != builtin("demo.toml"):
+        from atmand.lang.user_indicators import use_indicators
+        from atmand.settings import load
+
+        use_indicators(load(config).indicators)

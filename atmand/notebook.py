@@ -112,11 +112,16 @@ def conduct(
     holdout_from: Day | None = None,
     burn_holdout: str | None = None,
 ) -> Conduct:
-    """Return what research holds itself to: the configuration's settings, and the log in the state directory."""
+    """Return what research holds itself to: the configuration's settings, and the log in the state directory.
+
+    The configuration's own indicators are taken into use.
+    """
+    from atmand.lang.user_indicators import use_indicators
     from atmand.settings import load
     from atmand.start import kernel_digest
 
     settings = load(None if config is None else Path(config))
+    use_indicators(settings.indicators)
     return Conduct(
         log=ResearchLog(settings.instance.state if state is None else Path(state)),
         holdout_from=_day(holdout_from) or settings.research.holdout_from,
