@@ -18,8 +18,12 @@ from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
+from atmand.cli_operate import entries, exit_, reload
 from atmand.cli_params import params_app
+from atmand.cli_research import backtest, research_app
 from atmand.cli_status import orders, positions, status
+from atmand.cli_strategy import strategy_app
+from atmand.cli_tokens import token_app
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -53,13 +57,20 @@ app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one 
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
+app.add_typer(strategy_app, name="strategy")
+app.add_typer(token_app, name="token")
+app.add_typer(research_app, name="research")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
+verb(app, "reload", "atmand reload --json")(reload)
+verb(app, "exit", "atmand exit NSE:INFY --strategy rsi_macd")(exit_)
+verb(app, "entries", "atmand entries off")(entries)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
+verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")(backtest)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)
 
 
@@ -175,44 +186,6 @@ def evaluate(
 
     rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
-
-
-@verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")
-def backtest(
-    context: typer.Context,
-    strategy: Annotated[Path, typer.Argument(help="A strategy file.", exists=True, dir_okay=False)],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Bars: Parquet or CSV. Default: the simulator's history.", exists=True, metavar="BARS"),
-    ] = None,
-    start: Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")] = None,
-    end: Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")] = None,
-    values: Values = None,
-    costs_as_of: CostsAsOf = None,
-    out: Annotated[Path | None, typer.Option(help="Write the trades to this Parquet file too.", metavar="FILE")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run a strategy over past bars through the same core that trades: trades and their result after costs."""
-    params = assignments(values or [])
-    in_order(start, end)
-    _use_indicators(context.obj)
-    from atmand.research.backtest import command
-
-    if data is None:
-        from functools import partial
-
-        from atmand.cli_history import simulated_bars
-
-    result = command(
-        strategy,
-        data=data if data is not None else partial(simulated_bars, start, end),
-        start=start,
-        end=end,
-        params=params,
-        costs_as_of=costs_as_of,
-        out=out,
-    )
-    show(result, as_json)
 
 
 @verb(app, "sim", "atmand sim --seed 7 --port 8765 --speed 60")

@@ -22,6 +22,7 @@ from atmand.core.indicators import INDICATORS, Indicator
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings
+from atmand.research.settings import ResearchSettings
 from atmand.settings import (
     AccountSettings,
     FeedSettings,
@@ -47,6 +48,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "journal": JournalSettings,
     "api": ApiSettings,
     "log": LogSettings,
+    "research": ResearchSettings,
 }
 """Every table of a configuration, and the model that checks it."""
 
@@ -209,6 +211,8 @@ def _kind(schema: dict[str, Any]) -> str:
             return f"[{', '.join(_kind(item) for item in items)}]"
         case {"format": ("path" | "date" | "date-time" | "password") as form}:
             return {"path": "path", "date": "date", "date-time": "date and time", "password": "secret text"}[form]
+        case {"type": "array", "items": item}:
+            return f"list of {_kind(item)}"
         case {"type": "integer" | "number" as kind}:
             return "whole number" * (kind == "integer") + "number" * (kind == "number") + _bounds(schema)
         case {"type": "boolean"}:
