@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
-from atmand.core.words import OrderState, Purpose
+from atmand.core.words import OrderState, Purpose, Reason
 from atmand.errors import DamagedError
 
 __all__ = [
@@ -35,7 +35,9 @@ _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
              "entry_from_ns", "entry_to_ns", "square_off_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
-             "entry_order", "exit_order", "target_order", "folded", "ready"),
+             "entry_order", "exit_order", "target_order", "folded", "ready",
+             "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
+             "proposed_marks", "rank"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
@@ -115,6 +117,7 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
         else:
             lost.append(f"{row['book']} {row['instrument']}")
     _load_orders(layout, document["orders"], books, keys, places)
+    _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0
     return lost
 
@@ -166,6 +169,13 @@ def _load_named(
         if name in places:
             _load_fields(rows, places[name], kind, document)
     return [name for name in documents if name not in places]
+
+
+def _sum_cash(arena: NDArray[np.uint8], accounts: int) -> None:
+    """An account's cash is its books': one that is gone has taken its own along."""
+    books = table(arena, "books")
+    for index in range(accounts):
+        table(arena, "accounts")["cash_paise"][index] = books["cash_paise"][books["account"] == index].sum()
 
 
 def _load_orders(
@@ -249,7 +259,7 @@ def _book_fill(pair: dict[str, Any], fill: Any) -> int:
     """Move a position by one fill; return what it realised, in paise."""
     side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
     pair["costs_paise"] += int(fill["costs"])
-    if side < 0:
+    if side < 0 and int(fill["reason"]) != Reason.NETTED:
         pair["sold_today"] += quantity
     if side == pair["side"]:
         pair["quantity"] += side * quantity

@@ -147,6 +147,7 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
     for name in ("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"):
         instruments[name] = rows[name]
     instruments["tradable"] = rows["tradable"]
+    instruments["sector"] = rows["sector"]
     for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before
