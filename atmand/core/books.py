@@ -33,7 +33,7 @@ SCHEMA: Final = 1
 _HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns"),
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
              "entry_order", "exit_order", "target_order", "folded", "ready",
              "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",

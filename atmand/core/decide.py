@@ -1,7 +1,7 @@
 """From a strategy's verdict on a closed bar to an order: exits first, then the entries of all strategies by rank.
 
-The generated program calls `decide` once for each (book, instrument) whose bar closed, then `settle`; everything that is the same
-for every strategy is here, so that generated code holds expressions only.
+The generated program calls `decide` once for each (book, instrument) whose bar closed, then `settle`; everything that
+is the same for every strategy is here, so that generated code holds expressions only.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Program
 from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows, upgraded
+from atmand.core.run_off import with_run_off
 from atmand.core.state import Layout, carry_over, lay_out, table
 from atmand.core.ticks import MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.errors import AtmandError
@@ -174,11 +175,11 @@ class Engine:
         after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns)
         if self._layout is not None and not self._opening:
             books = books_document(self._layout)
-            carry_over(self._layout, after, pairs["copy_from"])
-            load_books(after, books)
+            carry_over(self._layout, after, pairs["copy_from"], record.time_ns)
+            load_books(after, with_run_off(books, after.manifest, _held(after)))
         elif self._carried_books is not None and head["books"].any():
             carried = self._carried_books(head["books"][0].tobytes())
-            load_books(after, carried)
+            load_books(after, with_run_off(carried, after.manifest, _held(after)))
             if carried["date"] != int(session["date"][0]):
                 open_next_day(after)
         self._opening = False
@@ -189,3 +190,11 @@ class Engine:
         self._next_due = self._header["next_due_ns"]
         self.grid_ns = int(self._header["grid_ns"][0])
         self._outputs = table(after.arena, "outputs")
+
+
+def _held(layout: Layout) -> set[tuple[str, str]]:
+    """Name the (book, instrument) pairs of a layout."""
+    plans = layout.manifest.books
+    return {
+        (f"{plans[book].strategy}@{plans[book].account}", layout.keys[instrument]) for book, instrument in layout.pairs
+    }

@@ -117,8 +117,8 @@ ORDER: Final = np.dtype(
 VERDICT: Final = np.dtype(
     [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value", "rank")]], align=True
 )
-"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade, the rank
-among the entries of one record.
+"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade, and
+its rank among the entries of one record.
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """

@@ -184,6 +184,7 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["account"] = manifest.accounts.index(plan.account)
         row["structure"] = plan.structure
         row["delivery"] = plan.delivery
+        row["run_off"] = plan.run_off
         row["params_at"] = at
         row["params_size"] = len(plan.values) * 8
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
@@ -222,7 +223,7 @@ def _fill_pairs(
         slab_at += _aligned(manifest.structures[int(rows["structure"][index])].state_bytes)
 
 
-def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
+def carry_over(before: Layout, after: Layout, copies: NDArray[Any], time_ns: int) -> None:
     """Bring bars, quotes and strategy state from the arena before into the new one, by durable key, inside a session.
 
     `copies` is the PROGRAM rows' `copy_from`: the pair before whose indicator state goes on, or -1 to fold it again
@@ -232,7 +233,8 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
     old_rows, new_rows = table(before.arena, "instruments"), table(after.arena, "instruments")
     for index, key in enumerate(after.keys):
         old = names.get(key)
-        if old is None:
+        if old is None:  # it joins now: what was traded before is not known
+            new_rows["volume_known"][index], new_rows["gap_ns"][index] = 0, time_ns
             continue
         for name in _CARRIED:
             new_rows[name][index] = old_rows[name][old]

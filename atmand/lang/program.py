@@ -177,6 +177,10 @@ class Deployment:
     account: str = "paper"
     values: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
+    origin: str = ""
+    """Set on what only leads the positions of that strategy to their exits."""
+    universe: tuple[str, ...] = ()
+    """Keys of the instruments that it is kept to; empty is the file's own universe."""
 
     @property
     def book(self) -> str:
@@ -266,6 +270,8 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         square_off_ns=_ns_of(session.square_off),
         values=tuple(values[name] for name in structure.plan.params),
         sha256=deployment.file.sha256,
+        run_off=bool(deployment.origin),
+        origin=deployment.origin,
         warm_bars=warm,
         history_bars=fetch,
     )
