@@ -129,12 +129,14 @@ class InForce:
             generated = generate(deployments)
             parameters = await self._parameters(new, deployments)
             is_new = _shape(generated.manifest) != _shape(self.program.manifest)
-            program = await compiled(deployments) if is_new else self.program
+            swaps = is_new or universe.pairs != self.universe.pairs or _keys(universe) != _keys(self.universe)
+            program = self.program
+            if swaps:
+                program = await compiled(deployments) if is_new else replace(program, manifest=generated.manifest)
+                await asyncio.to_thread(self._trading.prepare_swap, universe, program)
             if self._leaving(new, wanted) == leaving:
                 break
-        if is_new or universe.pairs != self.universe.pairs or _keys(universe) != _keys(self.universe):
-            if not is_new:
-                program = replace(program, manifest=generated.manifest)
+        if swaps:
             self._swap(new, deployments, universe, parameters, program)
         self.settings, self.deployments, self.program = new, deployments, program
         self.apply(parameters)
@@ -255,8 +257,11 @@ def with_what_is_open(settings: Settings, trading: Trading, wanted: list[Deploym
 
 def _on_change(new: Settings, before: Settings | None = None) -> dict[str, str]:
     """Return by strategy what happens to its positions; the old settings speak for one that is gone."""
-    old = {} if before is None else {name: one.on_change for name, one in before.strategies.items()}
-    return old | {name: one.on_change for name, one in new.strategies.items()}
+    wishes: dict[str, str] = {}
+    for settings in (before, new):
+        if settings is not None:
+            wishes |= {name: one.on_change for name, one in settings.strategies.items()}
+    return wishes
 
 
 def _keys(universe: Universe) -> list[str]:

@@ -206,6 +206,13 @@ class Trading:
     def _instruments(self, universe: Universe) -> Draft:
         return instruments_draft(with_sectors(universe.instruments, self._settings.portfolio.sectors), universe.dump)
 
+    def prepare_swap(self, universe: Universe, program: Program) -> None:
+        """Do in a thread what a swap would hold the loop up with: keep the sidecars, lay the arena out."""
+        self.store.keep(program)
+        keys = tuple(instrument.key for instrument, _ in universe.instruments)
+        same = keys == self.engine.layout.keys
+        self.engine.prepare(None if same else self._instruments(universe).body, program.manifest, universe.pairs)
+
     def swap_program(self, universe: Universe, program: Program, now_ns: int) -> None:
         """Put another program in force inside the session; state of unchanged structures goes on."""
         before = self.engine.layout

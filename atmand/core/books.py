@@ -69,8 +69,8 @@ def books_document(layout: Layout) -> dict[str, Any]:
         "books": {name: _fields(books[index], "BOOK") for index, name in enumerate(names)},
         "pairs": [
             {"book": names[book], "instrument": layout.keys[instrument], **_fields(pairs[index], "PAIR")}
-            for index, (book, instrument) in enumerate(layout.pairs)
-            if _is_alive(pairs[index])
+            for index in np.flatnonzero(pairs["quantity"] | pairs["trade"] | pairs["blocked"])
+            for book, instrument in (layout.pairs[index],)
         ],
         "orders": [
             {
@@ -146,10 +146,6 @@ def open_next_day(layout: Layout) -> None:
 
 def _book_names(layout: Layout) -> list[str]:
     return [f"{plan.strategy}@{plan.account}" for plan in layout.manifest.books]
-
-
-def _is_alive(pair: Any) -> bool:
-    return bool(pair["quantity"] or pair["trade"] or pair["blocked"])
 
 
 def _fields(row: Any, kind: str) -> dict[str, int]:
