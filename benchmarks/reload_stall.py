@@ -64,8 +64,8 @@ _DEFINITION: Final = """A strategy is added by a reload: a child compiles the pr
 it and lays its tables out, then the loop applies the PROGRAM record, which fills them. *Gap* is the longest time
 between two turns of a loop that does nothing else while the thread loads, less what both of them waited for a
 processor that something else had (Linux tells it in `schedstat`); *wall* is the gap with that wait; *idle* is the
-loop's longest gap without a load. *Record* is what applying the PROGRAM record takes with {instruments} instruments in
-each strategy. Each is measured once in a fresh process that has traded another program, with the daemon's own settings
+loop's longest gap without a load. *Record* is the processor time that applying the PROGRAM record takes with
+{instruments} instruments in each strategy. Each is measured once in a fresh process that has traded another program, with the daemon's own settings
 (frozen objects, half a millisecond between threads); milliseconds over {repeats} processes. All strategies differ, so
 that every one is a structure of its own. The aim is 10 ms at p95 with 10."""
 
@@ -128,9 +128,9 @@ async def _measured(size: int) -> dict[str, float]:
     gap_s, wall_s = await _longest_gap(load)
     load_s = time.perf_counter() - began
     idle_s, _ = await _longest_gap(lambda: time.sleep(load_s))
-    began = time.perf_counter()
+    began = time.thread_time()
     session.swap(loaded[0])
-    figures = {"gap": gap_s, "wall": wall_s, "idle": idle_s, "record": time.perf_counter() - began, "load": load_s}
+    figures = {"gap": gap_s, "wall": wall_s, "idle": idle_s, "record": time.thread_time() - began, "load": load_s}
     return {name: seconds * 1e3 for name, seconds in figures.items()}
 
 
