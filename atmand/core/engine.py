@@ -51,7 +51,8 @@ class Engine:
     """One arena and the fold over it.
 
     `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose manifest has
-    the given sha256, `books` the books document of a sha256: what a session begins with.
+    the given sha256, `books` the books document of a sha256: what a session begins with. `trade_rows` closed trades are
+    kept in the arena.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Engine:
         decoders: Mapping[int, Decoder],
         programs: Callable[[bytes], Program],
         books: Callable[[bytes], dict[str, Any]] | None = None,
+        trade_rows: int = 1,
     ) -> None:
         self._decoders = decoders
         self._programs = programs
         self._carried_books = books
         self._opening = False
+        self._trade_rows = trade_rows
         self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
         self._tick_rows = kernel_rows(self._ticks)
         self._tick_bytes = self._ticks.view(np.uint8)
@@ -160,11 +163,10 @@ class Engine:
         layout = self._laid_out(self._session, record, manifest, rows)
         self._prepared = (self._session.sequence, record.body, manifest, layout.pairs, layout)
 
-    @staticmethod
-    def _laid_out(session: Record, instruments: Record, manifest: Manifest, pairs: NDArray[Any]) -> Layout:
+    def _laid_out(self, session: Record, instruments: Record, manifest: Manifest, pairs: NDArray[Any]) -> Layout:
         head, windows = head_and_rows(session)
         _, rows = head_and_rows(instruments)
-        return lay_out(head, windows, rows, manifest, pairs, session.time_ns)
+        return lay_out(head, windows, rows, manifest, pairs, session.time_ns, self._trade_rows)
 
     def _take_prepared(self, manifest: Manifest, pairs: NDArray[Any]) -> Layout | None:
         """Return the arena that was laid out for exactly these records, once."""
