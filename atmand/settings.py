@@ -320,6 +320,8 @@ def changes(old: Settings, new: Settings) -> list[Change]:
 
 def _is_live(path: tuple[str, ...]) -> bool:
     """Return whether the daemon applies a change of this setting without a restart."""
+    if path[:2] == ("portfolio", "sectors"):
+        return False  # they are part of a session's instruments
     return path[0] in ("accounts", "limits", "portfolio", "strategies") or path == ("log", "level")
 
 
