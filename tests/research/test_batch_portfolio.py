@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from test_backtest import CAPITAL, STRATEGY, made_bars
 
+from atmand.core.jit import JIT
 from atmand.core.opening import BookLimits
 from atmand.core.records import Kind
 from atmand.core.words import Reason
@@ -19,6 +21,7 @@ from atmand.research.batch import Batch
 AGAINST = STRATEGY.replace("probe", "against").replace("crosses_above", "x").replace("crosses_below", "crosses_above")
 
 
+@pytest.mark.skipif(not JIT, reason="the batch loop walks tables by their addresses")
 def test_both_drivers_net_the_same_orders_at_the_same_prices() -> None:
     texts = (STRATEGY, AGAINST.replace("x(ema", "crosses_below(ema"))
     program = build(generate([Deployment(parse_strategy(text, "s.toml")) for text in texts]))
