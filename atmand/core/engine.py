@@ -51,8 +51,8 @@ class Engine:
     """One arena and the fold over it.
 
     `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose manifest has
-    the given sha256, `books` the books document of a sha256: what a session begins with. `trade_rows` closed trades are
-    kept in the arena.
+    the given sha256, `books` the books document of a sha256: what a session begins with. `kept` closed trades and fills
+    stay in the arena.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Engine:
         decoders: Mapping[int, Decoder],
         programs: Callable[[bytes], Program],
         books: Callable[[bytes], dict[str, Any]] | None = None,
-        trade_rows: int = 1,
+        kept: int = 1,
     ) -> None:
         self._decoders = decoders
         self._programs = programs
         self._carried_books = books
         self._opening = False
-        self._trade_rows = trade_rows
+        self._kept = kept
         self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
         self._tick_rows = kernel_rows(self._ticks)
         self._tick_bytes = self._ticks.view(np.uint8)
@@ -166,7 +166,7 @@ class Engine:
     def _laid_out(self, session: Record, instruments: Record, manifest: Manifest, pairs: NDArray[Any]) -> Layout:
         head, windows = head_and_rows(session)
         _, rows = head_and_rows(instruments)
-        return lay_out(head, windows, rows, manifest, pairs, session.time_ns, self._trade_rows)
+        return lay_out(head, windows, rows, manifest, pairs, session.time_ns, self._kept)
 
     def _take_prepared(self, manifest: Manifest, pairs: NDArray[Any]) -> Layout | None:
         """Return the arena that was laid out for exactly these records, once."""

@@ -157,6 +157,7 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "outputs": AUDIT,
     "costs": COSTS,
     "trades": TRADE,
+    "fills": AUDIT,
 }
 
 ARENA: Final = np.dtype(
@@ -167,7 +168,7 @@ ARENA: Final = np.dtype(
         ("seed", "u8"),
         ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade"),
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "n_fills", "next_order", "next_trade"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
@@ -189,6 +190,7 @@ _ORDER_BYTES: Final = ORDER.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
+_FILL_BYTES: Final = AUDIT.itemsize
 _TRADE_BYTES: Final = TRADE.itemsize
 
 
@@ -262,6 +264,11 @@ def output_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def trade_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).trades_at + index * _TRADE_BYTES, TRADE)
+
+
+@kernel
+def fill_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).fills_at + index * _FILL_BYTES, AUDIT)
 
 
 @kernel
