@@ -33,18 +33,20 @@ SCHEMA: Final = 1
 _HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns"),
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "cooldown", "max_adds", "max_reduces", "max_trades",
+             "participation_ppm", "limit_entry", "entry_wait_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
-             "entry_order", "exit_order", "target_order", "folded", "ready"),
+             "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
-_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today",)}
+_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today", "trades_today")}
 _TRADE_SUMS: Final = (
     "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise", "bars_held",
 )  # fmt: skip
 _ENDS_WITH_TRADE: Final = (
     "side", "stop_price", "target_price", "stop_distance", "target_distance", "exit_reason",
+    "trail_distance", "trail_after", "breakeven", "best_price", "stop_reason",
 )  # fmt: skip
 _SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
 
@@ -146,7 +148,7 @@ def _book_names(layout: Layout) -> list[str]:
 
 
 def _is_alive(pair: Any) -> bool:
-    return bool(pair["quantity"] or pair["trade"] or pair["blocked"])
+    return bool(pair["quantity"] or pair["trade"] or pair["blocked"] or pair["cooling"] or pair["group"])
 
 
 def _fields(row: Any, kind: str) -> dict[str, int]:

@@ -56,6 +56,7 @@ INSTRUMENT: Final = np.dtype(
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
         *_rows("first_series", "first_pair", "first_order"),
         *_rows("underlying", "expiry_ns", "strike", "right"),
+        *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
         ("ask", LEVEL, (DEPTH,)),
     ],
@@ -81,6 +82,7 @@ BOOK: Final = np.dtype(
         "cash_paise", "capital_paise", "costs_paise", "realised_paise", "equity_paise", "day_equity_paise",
         "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
         "positions", "orders_today", "paused", "working",
+        "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
     )
 )  # fmt: skip
 
@@ -100,9 +102,16 @@ PAIR: Final = np.dtype(
             "entry_index",
         ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
+        *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit"),
+        *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
+        *_rows("group", "group_row", "leg"),
     ]
 )
-"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values."""
+"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
+
+Distances of stops are price units, or, below zero, millionths of the entry's average price. A contract that only a
+group of legs trades has no structure and no series (-1); `group` is the id of its group, `group_row` its place.
+"""
 
 ORDER: Final = np.dtype(
     _rows(
@@ -113,9 +122,16 @@ ORDER: Final = np.dtype(
 )  # fmt: skip
 
 VERDICT: Final = np.dtype(
-    [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value")]], align=True
+    [
+        ("flags", "i8"),
+        ("percent_of", "i8"),
+        *[(name, "f8") for name in ("stop", "target", "trail", "trail_after", "breakeven", "bars")],
+        *[(name, "f8") for name in ("quantity", "value", "risk", "percent", "add", "reduce", "limit", "rank")],
+    ],
+    align=True,
 )
-"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade.
+"""What a strategy's step came to on a closed bar: StepFlag bits; distances in rupees or, by the Percent bits, in
+percent; how much to trade: units, rupees, rupees at risk or percent of the equity; a limit price in rupees; a rank.
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """

@@ -182,7 +182,8 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.costs = 0
     o.created_ns = h.time_ns
     o.active_ns = h.time_ns + _latency_ns(h, o.id)
-    o.expires_ns = h.time_ns + h.entry_wait_ns if purpose == _ENTRY else 0
+    wait_ns = book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns
+    o.expires_ns = h.time_ns + wait_ns if purpose == _ENTRY else 0
     o.cause = h.sequence
     o.touched = 0
     _append(t, instrument, slot)
@@ -252,6 +253,7 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     pair = pair_at(t, o.pair)
     book = book_at(t, o.book)
     account = account_at(t, book.account)
+    reason = o.reason
     value = quantity * price
     rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
     costs = order_costs(rates, o.side, o.value + value) - order_costs(rates, o.side, o.value)
@@ -288,6 +290,7 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     if o.state == _FILLED:
         end_order(t, slot, _FILLED, _NO_REASON)
     if pair.quantity == 0:
+        pair.last_exit = reason
         _close_trade(pair, book)
 
 
@@ -312,6 +315,9 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.realised_paise = 0
     pair.value_paise = 0
     pair.bars_held = 0
+    pair.adds = 0
+    pair.reduces = 0
+    pair.trades_today += 1
     book.positions += 1
     o.trade = pair.trade
 
@@ -344,6 +350,12 @@ def _close_trade(pair, book):  # type: ignore[no-untyped-def]
     pair.target_price = 0
     pair.stop_distance = 0
     pair.target_distance = 0
+    pair.trail_distance = 0
+    pair.trail_after = 0
+    pair.breakeven = 0
+    pair.best_price = 0
+    pair.stop_reason = 0
     pair.exit_reason = 0
     pair.side = 0
+    pair.cooling = book.cooldown
     book.positions -= 1

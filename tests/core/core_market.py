@@ -82,6 +82,7 @@ quantity = "units"
 KEEP: Final = """
 name = "keep"
 universe = ["NSE:AAA"]
+[trade]
 product = "CNC"
 [params]
 long_above = { default = 1000000, range = [0, 1000000] }
