@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
-from atmand.core.words import OrderState, Purpose
+from atmand.core.words import OrderState, Purpose, Reason
 from atmand.errors import DamagedError
 
 __all__ = [
@@ -36,7 +36,9 @@ _STRUCTURAL: Final = {
              "entry_from_ns", "entry_to_ns", "square_off_ns", "cooldown", "max_adds", "max_reduces", "max_trades",
              "participation_ppm", "limit_entry", "entry_wait_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
-             "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg"),
+             "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
+             "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
+             "proposed_marks", "rank"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
@@ -117,6 +119,7 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
         else:
             lost.append(f"{row['book']} {row['instrument']}")
     _load_orders(layout, document["orders"], books, keys, places)
+    _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0
     return lost
 
@@ -168,6 +171,13 @@ def _load_named(
         if name in places:
             _load_fields(rows, places[name], kind, document)
     return [name for name in documents if name not in places]
+
+
+def _sum_cash(arena: NDArray[np.uint8], accounts: int) -> None:
+    """An account's cash is its books': one that is gone has taken its own along."""
+    books = table(arena, "books")
+    for index in range(accounts):
+        table(arena, "accounts")["cash_paise"][index] = books["cash_paise"][books["account"] == index].sum()
 
 
 def _load_orders(
@@ -251,7 +261,7 @@ def _book_fill(pair: dict[str, Any], fill: Any) -> int:
     """Move a position by one fill; return what it realised, in paise."""
     side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
     pair["costs_paise"] += int(fill["costs"])
-    if side < 0:
+    if side < 0 and int(fill["reason"]) != Reason.NETTED:
         pair["sold_today"] += quantity
     if side == pair["side"]:
         pair["quantity"] += side * quantity

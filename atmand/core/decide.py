@@ -1,7 +1,7 @@
-"""From a strategy's verdict on a closed bar to an order: exits first, then risk, then the entry.
+"""From a strategy's verdict on a closed bar to an order: exits first, then the entries of all strategies by rank.
 
-The generated program calls `decide` once for each (book, instrument) whose bar closed; everything that is the same
-for every strategy is here, so that generated code holds expressions only.
+The generated program calls `decide` once for each (book, instrument) whose bar closed, then `settle`; everything that
+is the same for every strategy is here, so that generated code holds expressions only.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ from typing import Final
 
 import numpy as np
 
-from atmand.core.exits import distance, in_price, take_terms
+from atmand.core.exits import distance, take_terms
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
 from atmand.core.matching import request_exit, request_reduction, submit
+from atmand.core.netting import net_orders
 from atmand.core.orders import cancel, emit
+from atmand.core.portfolio import propose, take_proposal, withdraw
 from atmand.core.records import Kind
-from atmand.core.risk import entry_refusal, equity_of, protected_limit, round_to_tick
+from atmand.core.risk import entry_refusal
+from atmand.core.sizing import entry_limit, units_wanted, whole_lots
 from atmand.core.words import OrderKind, Percent, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "mark_books"]
+__all__ = ["decide", "mark_books", "settle"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -53,12 +56,13 @@ _MARK: Final = np.int64(Kind.AUDIT_MARK)
 
 @routine
 def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
-    """Act on the verdict that a pair's step came to on a closed bar."""
+    """Act on the verdict that a pair's step came to on a closed bar: exit at once, or propose an entry."""
     pair = pair_at(t, pair_index)
     flags = verdict_at(t, pair_index).flags
     pair.ready = flags & _READY
     if header_of(t).decisions == 0:
         return
+    withdraw(t, pair_index)
     if pair.quantity != 0:
         pair.bars_held += 1
         if flags & _READY:
@@ -72,8 +76,29 @@ def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
         pair.cooling -= 1
     if pair.entry_order >= 0 or flags & (_ENTER_LONG | _ENTER_SHORT) == 0:
         return
+    book = book_at(t, pair.book)
     side = np.int64(1) if flags & _ENTER_LONG else np.int64(-1)
-    _enter(t, pair_index, bar, side, cooling)
+    _draw_up(t, pair_index, bar, side, 1.0)
+    if cooling:
+        _audit_decision(t, pair_index, _COOLDOWN)
+    elif book.max_trades > 0 and pair.trades_today >= book.max_trades:
+        _audit_decision(t, pair_index, _TRADES_A_DAY)
+    else:
+        propose(t, pair_index, verdict_at(t, pair_index).rank)
+
+
+@kernel
+def _draw_up(t, pair_index, bar, side, share):  # type: ignore[no-untyped-def]
+    """Write an entry down as it will be proposed: side, units, and the bar that asks for it."""
+    pair = pair_at(t, pair_index)
+    limit = entry_limit(t, pair_index, side)
+    pair.proposed_side = side
+    pair.proposed_units = whole_lots(
+        instrument_at(t, pair.instrument), units_wanted(t, pair_index, side, limit) * share
+    )
+    pair.proposed_close = bar.close
+    pair.proposed_bar_ns = bar.start_ns
+    pair.proposed_marks = bar.marks
 
 
 @kernel
@@ -90,8 +115,16 @@ def _manage(t, pair_index, bar, flags):  # type: ignore[no-untyped-def]
     elif flags & (_REDUCE_LONG if long else _REDUCE_SHORT) and pair.reduces < book.max_reduces:
         _reduce(t, pair_index, verdict.reduce)
     elif flags & (_ADD_LONG if long else _ADD_SHORT) and pair.adds < book.max_adds:
-        if pair.entry_order < 0 and pair.exit_order < 0:
-            _add(t, pair_index, bar)
+        _propose_addition(t, pair_index, bar, verdict)
+
+
+@kernel
+def _propose_addition(t, pair_index, bar, verdict):  # type: ignore[no-untyped-def]
+    """Propose to add a share of what the file's size says now, unless an order of the position is still out."""
+    pair = pair_at(t, pair_index)
+    if pair.entry_order < 0 and pair.exit_order < 0 and verdict.add > 0.0:
+        _draw_up(t, pair_index, bar, pair.side, verdict.add)
+        propose(t, pair_index, verdict.rank)
 
 
 @kernel
@@ -109,60 +142,70 @@ def _reduce(t, pair_index, share):  # type: ignore[no-untyped-def]
         request_reduction(t, pair_index, units)
 
 
-@kernel
-def _add(t, pair_index, bar):  # type: ignore[no-untyped-def]
-    """Add to an open position. Its resting target would meet the addition, so it comes back after that."""
-    pair = pair_at(t, pair_index)
-    instrument = instrument_at(t, pair.instrument)
-    verdict = verdict_at(t, pair_index)
-    share = verdict.add if verdict.add > 0.0 else 0.0
-    limit = _entry_limit(t, pair_index, pair.side)
-    units = _whole_lots(instrument, _units(t, pair_index, pair.side, limit) * share)
-    if not _may_enter(t, pair_index, bar, pair.side, units, limit, np.int64(0)):
-        return
-    cancel(t, pair.target_order, _REPLACED)
-    kind = _LIMIT if book_at(t, pair.book).limit_entry else _MARKET
-    pair.entry_order = submit(t, pair_index, pair.side, kind, _ENTRY, units, limit, _ADD)
-    if pair.entry_order >= 0:
-        pair.adds += 1
-    else:
-        pair.blocked = _CAPACITY
+@routine
+def settle(t):  # type: ignore[no-untyped-def]
+    """Make the entries that this record's strategies proposed, in their order, then net them against its exits."""
+    index = take_proposal(t)
+    while index >= 0:
+        if pair_at(t, index).quantity == 0:
+            _enter(t, index)
+        else:
+            _add(t, index)
+        index = take_proposal(t)
+    net_orders(t)
 
 
 @kernel
-def _enter(t, pair_index, bar, side, cooling):  # type: ignore[no-untyped-def]
-    """Size, check and send an entry."""
+def _enter(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and send a proposed entry."""
     pair = pair_at(t, pair_index)
     instrument = instrument_at(t, pair.instrument)
-    book = book_at(t, pair.book)
     verdict = verdict_at(t, pair_index)
-    limit = _entry_limit(t, pair_index, side)
-    units = _whole_lots(instrument, _units(t, pair_index, side, limit))
-    against = np.int64(0)
-    if cooling:
-        against = _COOLDOWN
-    elif book.max_trades > 0 and pair.trades_today >= book.max_trades:
-        against = _TRADES_A_DAY
-    if not _may_enter(t, pair_index, bar, side, units, limit, against):
+    limit = entry_limit(t, pair_index, pair.proposed_side)
+    if not _is_allowed(t, pair_index, limit):
         return
     pair.stop_distance = distance(instrument, verdict.stop, verdict.percent_of & _STOP_PERCENT)
     pair.target_distance = distance(instrument, verdict.target, verdict.percent_of & _TARGET_PERCENT)
     take_terms(instrument, pair, verdict)
-    pair.entry_bar_ns = bar.start_ns
+    pair.entry_bar_ns = pair.proposed_bar_ns
     pair.trade = 0
-    kind = _LIMIT if book.limit_entry else _MARKET
-    pair.entry_order = submit(t, pair_index, side, kind, _ENTRY, units, limit, _RULE)
+    _send(t, pair_index, limit, _RULE)
+
+
+@kernel
+def _add(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and send a proposed addition. A resting target would meet it, so that comes back afterwards."""
+    pair = pair_at(t, pair_index)
+    limit = entry_limit(t, pair_index, pair.proposed_side)
+    if pair.exit_reason != 0 or not _is_allowed(t, pair_index, limit):
+        return
+    cancel(t, pair.target_order, _REPLACED)
+    _send(t, pair_index, limit, _ADD)
+    if pair.entry_order >= 0:
+        pair.adds += 1
+
+
+@kernel
+def _send(t, pair_index, limit, reason):  # type: ignore[no-untyped-def]
+    pair = pair_at(t, pair_index)
+    kind = _LIMIT if book_at(t, pair.book).limit_entry else _MARKET
+    pair.entry_order = submit(t, pair_index, pair.proposed_side, kind, _ENTRY, pair.proposed_units, limit, reason)
     if pair.entry_order < 0:
         pair.blocked = _CAPACITY
 
 
 @kernel
-def _may_enter(t, pair_index, bar, side, units, limit, against):  # type: ignore[no-untyped-def]
-    """Check an entry or an addition; the decision is audited whether it fired or was blocked."""
+def _is_allowed(t, pair_index, limit):  # type: ignore[no-untyped-def]
+    """Check a proposal against risk; the decision is audited whether it fired or was blocked."""
     pair = pair_at(t, pair_index)
-    reason = against
-    if reason == 0:
-        reason = entry_refusal(t, pair_index, side, units, limit, bar.marks)
+    reason = entry_refusal(t, pair_index, pair.proposed_side, pair.proposed_units, limit, pair.proposed_marks)
+    _audit_decision(t, pair_index, reason)
+    return reason == 0
+
+
+@kernel
+def _audit_decision(t, pair_index, reason):  # type: ignore[no-untyped-def]
+    pair = pair_at(t, pair_index)
     emit(
         t,
         _DECISION,
@@ -170,10 +213,10 @@ def _may_enter(t, pair_index, bar, side, units, limit, against):  # type: ignore
         pair.instrument,
         _0,
         _0,
-        side,
-        units,
-        bar.close,
-        bar.start_ns,
+        pair.proposed_side,
+        pair.proposed_units,
+        pair.proposed_close,
+        pair.proposed_bar_ns,
         _0,
         _1 if reason == 0 else _0,
         reason,
@@ -181,56 +224,6 @@ def _may_enter(t, pair_index, bar, side, units, limit, against):  # type: ignore
     pair.blocked = reason
     if reason != 0:
         header_of(t).refused += 1
-    return reason == 0
-
-
-@kernel
-def _entry_limit(t, pair_index, side):  # type: ignore[no-untyped-def]
-    """Limit of an entry: protection round the touch, or the price that the file names, on the grid's better side.
-
-    0 where there is none.
-    """
-    pair = pair_at(t, pair_index)
-    instrument = instrument_at(t, pair.instrument)
-    if not book_at(t, pair.book).limit_entry:
-        return protected_limit(header_of(t), instrument, side)
-    price = verdict_at(t, pair_index).limit
-    if not price > 0.0 or price > 1e9 or protected_limit(header_of(t), instrument, side) <= 0:
-        return np.int64(0)
-    limit = round_to_tick(np.int64(math.floor(price * instrument.price_scale + 0.5)), instrument.tick, -side)
-    if instrument.upper_band > 0:
-        limit = min(limit, instrument.upper_band)
-    return max(limit, instrument.lower_band)
-
-
-@kernel
-def _units(t, pair_index, side, limit):  # type: ignore[no-untyped-def]
-    """Units that the file's size asks for: stated, or bought by a value, by an equity's share, or by a risk in rupees.
-
-    A value buys at the touch; a risk is spread over the distance of the stop.
-    """
-    pair = pair_at(t, pair_index)
-    instrument = instrument_at(t, pair.instrument)
-    verdict = verdict_at(t, pair_index)
-    touch = instrument.ask[0].price if side > 0 else instrument.bid[0].price
-    if verdict.quantity > 0.0:
-        return verdict.quantity
-    value = verdict.value
-    if verdict.percent > 0.0:
-        value = verdict.percent * equity_of(t, pair.book) / 10_000.0
-    if value > 0.0:
-        return value * instrument.price_scale / touch if touch > 0 else 0.0
-    if verdict.risk > 0.0 and limit > 0:
-        stop = in_price(touch, distance(instrument, verdict.stop, verdict.percent_of & _STOP_PERCENT))
-        return verdict.risk * instrument.price_scale / stop if stop > 0 else 0.0
-    return 0.0
-
-
-@kernel
-def _whole_lots(instrument, units):  # type: ignore[no-untyped-def]
-    if not units > 0.0 or units > 1e12:
-        return np.int64(0)
-    return np.int64(math.floor(units)) // instrument.lot * instrument.lot
 
 
 @routine

@@ -152,6 +152,7 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
         "underlying", "expiry_ns", "strike", "right",
     ):  # fmt: skip
         instruments[name] = rows[name]
+    instruments["sector"] = rows["sector"]
     for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before

@@ -106,6 +106,17 @@ class Reason(IntEnum):
     """No listed contract fits a leg's rule."""
     LEG_CLASH = 85
     """Two legs chose one contract, or it is still held."""
+    ACCOUNT_POSITIONS = 60
+    UNDERLYING_POSITIONS = 61
+    SECTOR_POSITIONS = 62
+    GROSS_EXPOSURE = 63
+    NET_EXPOSURE = 64
+    RUN_OFF = 65
+    """The book only leads its positions to their exits: its strategy was changed or removed."""
+    NETTED = 70
+    """Settled between two books of the account at the touch's mid, without costs."""
+    FLATTENED = 71
+    """Exited because its strategy was changed or removed."""
 
 
 class Activity(IntEnum):

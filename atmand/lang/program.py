@@ -30,7 +30,7 @@ import numpy as np
 
 from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
-from atmand.core.decide import decide, mark_books
+from atmand.core.decide import decide, mark_books, settle
 from atmand.core.indicators import INDICATORS, lookback, {", ".join(sorted(INDICATORS))}
 from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
@@ -98,6 +98,7 @@ def _closed(arena, t):
             _step(arena, t, index, row.bar)
             decide(t, index, row.bar)
             index = pair_at(t, index).next_in_series
+    settle(t)
     h.n_closed = 0
     mark_books(t)
 

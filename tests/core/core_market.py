@@ -20,6 +20,7 @@ from atmand.core.manifest import BookPlan, Manifest, Program
 from atmand.core.opening import (
     BookLimits,
     Draft,
+    PortfolioLimits,
     SessionTerms,
     instruments_draft,
     limits_draft,
@@ -54,6 +55,8 @@ OPEN: Final = ns(DAY, "09:15")
 CLOSE: Final = ns(DAY, "15:30")
 RICH: Final = BookLimits(100_000_000_00)
 FULL: Final = 184
+APART: Final = PortfolioLimits(netting=False)
+"""The books of a test settle nothing between them, unless it says so."""
 
 STEER: Final = """
 name = "steer"
@@ -189,9 +192,10 @@ class Market:
         *,
         opened: float = -60.0,
         day: date = DAY,
+        portfolio: PortfolioLimits = APART,
         **terms: Any,
     ) -> None:
-        self.books_of_test = tuple(books)
+        self.books_of_test, self.portfolio = tuple(books), portfolio
         self.shares = tuple(shares)
         self.programs: dict[bytes, Program] = {}
         self.carried: dict[bytes, dict[str, Any]] = {}
@@ -211,7 +215,7 @@ class Market:
         self.put(session_draft(SessionTerms(day=day, windows=hours, **chosen)), opened)
         self.put(instruments_draft([(instrument, 0) for instrument in self.shares]), opened)
         self.install(self.books_of_test, opened, books_sha=books_sha)
-        self.put(limits_draft([book.limits for book in self.books_of_test]), opened)
+        self.put(limits_draft([book.limits for book in self.books_of_test], self.portfolio), opened)
 
     def install(
         self,
