@@ -124,9 +124,72 @@ value = 50000
 
 TREND: Final = QUICK.replace('name = "quick"', 'name = "trend"\nbar = "5m"')
 
+MANAGE: Final = """
+name = "manage"
+universe = ["NSE:AAA"]
+[params]
+long_above = { default = 1000000, range = [0, 1000000] }
+short_below = { default = 0, range = [0, 1000000] }
+out = { default = 0, range = [0, 1000000] }
+add_above = { default = 1000000, range = [0, 1000000] }
+reduce_above = { default = 1000000, range = [0, 1000000] }
+loss = { default = 0, range = [0, 100] }
+aim = { default = 0, range = [0, 1000] }
+trail = { default = 0, range = [0, 1000] }
+after = { default = 0, range = [0, 1000] }
+even = { default = 0, range = [0, 1000] }
+held = { default = 0, range = [0, 1000] }
+risk = { default = 1000, range = [0, 1000000] }
+[entry]
+long = "close > long_above"
+short = "close < short_below"
+add_long = "close > add_above"
+add_short = "close > add_above"
+[exit]
+long = "close < out"
+reduce_long = "close > reduce_above"
+reduce_short = "close > reduce_above"
+max_reduces = 2
+[stop]
+loss = "loss %"
+target = "aim"
+trail = "trail"
+trail_after = "after"
+breakeven = "even"
+bars = "held"
+[size]
+risk = "risk"
+add = 0.5
+reduce = 0.4
+[trade]
+max_adds = 2
+rank = "0 - close"
+"""
+
+LIMITS: Final = """
+name = "limits"
+universe = ["NSE:AAA"]
+[params]
+at = { default = 1, range = [0, 1000000] }
+[entry]
+long = "close > 1"
+[size]
+percent = 5
+[trade]
+order = "limit"
+limit = "at"
+"""
+
 FILES: Final = {
     name: parse_strategy(text, f"{name}.toml")
-    for name, text in (("steer", STEER), ("keep", KEEP), ("quick", QUICK), ("trend", TREND))
+    for name, text in (
+        ("steer", STEER),
+        ("keep", KEEP),
+        ("quick", QUICK),
+        ("trend", TREND),
+        ("manage", MANAGE),
+        ("limits", LIMITS),
+    )
 }
 
 
