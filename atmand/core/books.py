@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.groups import groups_document, load_groups
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
@@ -30,7 +31,16 @@ __all__ = [
 
 SCHEMA: Final = 1
 
-_HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
+_HEADER_FIELDS: Final = (
+    "entries",
+    "next_order",
+    "next_trade",
+    "next_group",
+    "orders_made",
+    "fills",
+    "refused",
+    "session_ended",
+)
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
              "entry_from_ns", "entry_to_ns", "square_off_ns", "cooldown", "max_adds", "max_reduces", "max_trades",
@@ -74,6 +84,9 @@ def books_document(layout: Layout) -> dict[str, Any]:
             for index, (book, instrument) in enumerate(layout.pairs)
             if _is_alive(pairs[index])
         ],
+        "groups": groups_document(
+            table(layout.arena, "groups"), table(layout.arena, "legs"), layout.pairs, names, layout.keys
+        ),
         "orders": [
             {
                 "book": names[int(row["book"])],
@@ -118,6 +131,13 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
             )
         else:
             lost.append(f"{row['book']} {row['instrument']}")
+    named = {
+        (book, key): places[pair]
+        for book, at in books.items()
+        for key, instrument in keys.items()
+        if (pair := (at, instrument)) in places
+    }
+    load_groups(table(arena, "groups"), table(arena, "legs"), pairs, named, document.get("groups", []))
     _load_orders(layout, document["orders"], books, keys, places)
     _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0

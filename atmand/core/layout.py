@@ -23,7 +23,9 @@ __all__ = [
     "BAR",
     "BOOK",
     "CLOSED",
+    "GROUP",
     "INSTRUMENT",
+    "LEG",
     "ORDER",
     "PAIR",
     "SERIES",
@@ -120,7 +122,7 @@ ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next", "netted",
+        "touched", "next", "netted", "group",
     )
 )  # fmt: skip
 
@@ -139,6 +141,25 @@ percent; how much to trade: units, rupees, rupees at risk or percent of the equi
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
 
+GROUP: Final = np.dtype(
+    [
+        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving"),
+        *_rows("loss_slot", "target_slot", "trail_slot"),
+        *[(name, "f8") for name in ("loss", "target", "trail")],
+    ]
+)
+"""A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit."""
+
+LEG: Final = np.dtype(
+    [
+        *_rows("side", "right", "strike_rule", "expiry_rule", "expiry_days", "ratio", "reentries", "at_new_strike"),
+        *_rows("loss_slot", "target_slot", "trail_slot", "loss_percent", "target_percent", "trail_percent"),
+        *[(name, "f8") for name in ("strike_value", "loss", "target", "trail")],
+        *_rows("pair", "state", "units", "entries", "cost"),
+    ]
+)
+"""A leg: its rules, then the pair of the contract that they chose, and its life."""
+
 CLOSED: Final = np.dtype([*_rows("series"), ("bar", BAR)], align=True)
 
 _COUNTERS: Final = (
@@ -156,6 +177,8 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "books": BOOK,
     "pairs": PAIR,
     "orders": ORDER,
+    "groups": GROUP,
+    "legs": LEG,
     "closed": CLOSED,
     "outputs": AUDIT,
     "costs": COSTS,
@@ -168,7 +191,7 @@ ARENA: Final = np.dtype(
         *_rows("date", "session_flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
         ("seed", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-        *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade"),
+        *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade", "next_group"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
@@ -187,6 +210,8 @@ _ACCOUNT_BYTES: Final = ACCOUNT.itemsize
 _BOOK_BYTES: Final = BOOK.itemsize
 _PAIR_BYTES: Final = PAIR.itemsize
 _ORDER_BYTES: Final = ORDER.itemsize
+_GROUP_BYTES: Final = GROUP.itemsize
+_LEG_BYTES: Final = LEG.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
@@ -247,6 +272,16 @@ def verdict_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def order_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).orders_at + index * _ORDER_BYTES, ORDER)
+
+
+@kernel
+def group_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).groups_at + index * _GROUP_BYTES, GROUP)
+
+
+@kernel
+def leg_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).legs_at + index * _LEG_BYTES, LEG)
 
 
 @kernel

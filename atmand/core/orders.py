@@ -16,7 +16,7 @@ from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.market.costs import dp_costs, order_costs
 
-__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "fill_netted", "make_order", "transition"]
+__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "fill_netted", "make_order", "tag", "transition"]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -93,7 +93,15 @@ def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, 
     row.state = state
     row.reason = reason
     row.time_ns = h.time_ns
+    row.group = 0
     h.n_outputs += 1
+
+
+@kernel
+def tag(t, group):  # type: ignore[no-untyped-def]
+    """Write the group of legs into the audit row that was made last."""
+    if group != 0 and header_of(t).n_outputs > 0:
+        output_at(t, header_of(t).n_outputs - 1).group = group
 
 
 @kernel
@@ -109,6 +117,7 @@ def transition(t, order, state, reason):  # type: ignore[no-untyped-def]
         t, _AUDIT_ORDER, order.book, order.instrument, order.id, order.trade, order.side,
         order.filled, order.limit, order.value, order.costs, state, order.reason,
     )  # fmt: skip
+    tag(t, order.group)
     return True
 
 
@@ -172,6 +181,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.pair = pair_index
     o.instrument = pair.instrument
     o.trade = pair.trade
+    o.group = pair.group
     o.side = side
     o.kind = kind
     o.purpose = purpose
@@ -207,6 +217,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
         purpose,
         reason,
     )
+    tag(t, o.group)
     transition(t, o, state, _NO_REASON)
     return np.int64(slot)
 
@@ -304,6 +315,7 @@ def _book_fill(t, slot, quantity, price, costs, reason):  # type: ignore[no-unty
         o.purpose,
         reason,
     )
+    tag(t, o.group)
     transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, _NO_REASON)
     if o.state == _FILLED:
         end_order(t, slot, _FILLED, _NO_REASON)

@@ -296,8 +296,10 @@ AUDIT: Final = np.dtype(
         ("state", "i8"),
         ("reason", "i8"),
         ("time_ns", "i8"),
+        ("group", "i8"),  # of legs that are entered and left together, 0 = none
     ]
 )
+_AUDIT_1: Final = np.dtype([(name, "i8") for name in (AUDIT.names or ())[:-1]])  # before groups of legs
 
 
 class Shape(NamedTuple):
@@ -320,7 +322,8 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.GAP, 1): Shape(GAP_HEAD, EMPTY),
     (Kind.COMMAND, 1): Shape(COMMAND_HEAD, EMPTY),
     (Kind.TIMER, 1): Shape(EMPTY, EMPTY),
-    **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
+    **{(kind, 1): Shape(EMPTY, _AUDIT_1) for kind in AUDIT_KINDS},
+    **{(kind, 2): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
 }
 
 _UNSAID: Final = {"underlying": -1}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
+from atmand.core.groups import contracts_of, fill_contracts, fill_groups
 from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
@@ -73,9 +74,12 @@ def lay_out(
     if not len(instruments) or not len(pairs):
         raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
     series = _series_of(manifest, pairs)
+    contracts = contracts_of(manifest, pairs, instruments, time_ns)
+    plans = [manifest.books[int(row["book"])] for row in pairs]
+    n_pairs = len(pairs) + len(contracts)
     ring_rows = sum(ring for _, _, ring in series.values())
     tokens = 1 << (2 * len(instruments) + 8).bit_length()
-    outputs = min(_MAX_OUTPUTS, 256 + 16 * len(pairs) + 4 * len(manifest.books))
+    outputs = min(_MAX_OUTPUTS, 256 + 16 * n_pairs + 4 * len(manifest.books))
     slab_bytes = sum(_aligned(manifest.structures[manifest.books[int(b)].structure].state_bytes) for b in pairs["book"])
     params_bytes = sum(_aligned(max(1, len(book.values)) * 8) for book in manifest.books)
     arena, extra_at = allocate(
@@ -87,7 +91,9 @@ def lay_out(
             "ring": ring_rows,
             "accounts": len(manifest.accounts),
             "books": len(manifest.books),
-            "pairs": len(pairs),
+            "pairs": n_pairs,
+            "groups": sum(bool(plan.legs) for plan in plans),
+            "legs": sum(len(plan.legs) for plan in plans),
             "orders": len(manifest.books) * int(head["orders_per_book"]),
             "closed": 2 * len(series) + 1,
             "outputs": outputs,
@@ -103,8 +109,11 @@ def lay_out(
     params_at = extra_at + slab_bytes
     _fill_books(arena, head, windows, manifest, params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
+    fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
+    fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
     keys = tuple(str(key, "ascii") for key in instruments["key"])
-    return Layout(arena, manifest, keys, tuple((int(row["book"]), int(row["instrument"])) for row in pairs))
+    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
+    return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
 
 
 def _aligned(size: int) -> int:
@@ -212,7 +221,15 @@ def _fill_pairs(
 ) -> None:
     """Fill pairs; the lists by series and by instrument run in the order of the rows."""
     rows = table(arena, "pairs")
-    for name in ("entry_order", "exit_order", "target_order", "next_in_series", "next_in_instrument"):
+    for name in (
+        "entry_order",
+        "exit_order",
+        "target_order",
+        "next_in_series",
+        "next_in_instrument",
+        "group_row",
+        "leg",
+    ):
         rows[name] = -1
     series_rows, instruments = table(arena, "series"), table(arena, "instruments")
     for index in range(len(pairs) - 1, -1, -1):
@@ -246,7 +263,7 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
     _carry_series(before, after, names)
     pairs_before, pairs_after = table(before.arena, "pairs"), table(after.arena, "pairs")
     for index, source in enumerate(copies):
-        if source >= 0:
+        if source >= 0 and pairs_after["structure"][index] >= 0:
             size = after.manifest.structures[int(pairs_after["structure"][index])].state_bytes
             start, end = int(pairs_after["slab_at"][index]), int(pairs_before["slab_at"][source])
             after.arena[start : start + size] = before.arena[end : end + size]
