@@ -17,6 +17,8 @@ __all__ = [
     "AUDIT",
     "AUDIT_KINDS",
     "COMMAND_HEAD",
+    "CORPORATE_ACTION_HEAD",
+    "CORPORATE_ACTION_ROW",
     "EMPTY",
     "FEED_STATE_HEAD",
     "GAP_HEAD",
@@ -211,6 +213,9 @@ _INSTRUMENTS_ROW_1: Final = np.dtype(  # before derivatives
     [(name, INSTRUMENTS_ROW[name]) for name in (INSTRUMENTS_ROW.names or ())[:13]]
 )
 
+CORPORATE_ACTION_HEAD: Final = np.dtype([("ex_ns", "i8")])  # bars before it are in the old units
+CORPORATE_ACTION_ROW: Final = np.dtype([("instrument", "i8"), ("new", "i8"), ("old", "i8")])  # `new` units for `old`
+
 PROGRAM_HEAD: Final = np.dtype(
     [
         ("source", "u1", (32,)),  # sha256 of the generated module, a sidecar
@@ -314,6 +319,7 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, _INSTRUMENTS_ROW_1),
     (Kind.INSTRUMENTS, 2): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
+    (Kind.CORPORATE_ACTION, 1): Shape(CORPORATE_ACTION_HEAD, CORPORATE_ACTION_ROW),
     (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
     (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
     (Kind.LIMITS, 1): Shape(LIMITS_HEAD_1, LIMITS_ROW),
