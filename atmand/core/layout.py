@@ -31,6 +31,7 @@ __all__ = [
     "SERIES",
     "TABLES",
     "TOKEN",
+    "TRADE",
     "VERDICT",
     "WINDOW",
     "allocate",
@@ -108,7 +109,7 @@ PAIR: Final = np.dtype(
         *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
         *_rows("group", "group_row", "leg"),
         *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
-        *_rows("proposed_marks"),
+        *_rows("proposed_marks", "slippage_paise"),
         ("rank", "f8"),
     ]
 )
@@ -126,6 +127,14 @@ ORDER: Final = np.dtype(
     )
 )  # fmt: skip
 
+TRADE: Final = np.dtype(
+    _rows(
+        "book", "instrument", "trade", "side", "quantity", "entry_ns", "entry_value", "exit_ns", "exit_value",
+        "costs_paise", "slippage_paise", "entry_reason", "exit_reason", "bars_held", "entry_cause", "entry_index",
+    )
+)  # fmt: skip
+"""A closed trade. `slippage_paise` is what its market orders paid beyond the middle of the touch."""
+
 VERDICT: Final = np.dtype(
     [
         ("flags", "i8"),
@@ -135,8 +144,13 @@ VERDICT: Final = np.dtype(
     ],
     align=True,
 )
+<<<<<<< HEAD
 """What a strategy's step came to on a closed bar: StepFlag bits; distances in rupees or, by the Percent bits, in
 percent; how much to trade: units, rupees, rupees at risk or percent of the equity; a limit price in rupees; a rank.
+=======
+"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade, and
+its rank among the entries of one record.
+>>>>>>> wt-book
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
@@ -182,6 +196,7 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "closed": CLOSED,
     "outputs": AUDIT,
     "costs": COSTS,
+    "trades": TRADE,
 }
 
 ARENA: Final = np.dtype(
@@ -190,8 +205,13 @@ ARENA: Final = np.dtype(
         *_rows("decisions", "entries", "halted"),
         *_rows("date", "session_flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
         ("seed", "u8"),
+        ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
+<<<<<<< HEAD
         *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade", "next_group"),
+=======
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade"),
+>>>>>>> wt-book
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
@@ -215,6 +235,7 @@ _LEG_BYTES: Final = LEG.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
+_TRADE_BYTES: Final = TRADE.itemsize
 
 
 @kernel
@@ -292,6 +313,11 @@ def closed_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def output_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).outputs_at + index * _OUTPUT_BYTES, AUDIT)
+
+
+@kernel
+def trade_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).trades_at + index * _TRADE_BYTES, TRADE)
 
 
 @kernel

@@ -306,10 +306,10 @@ def _take_portfolio(h, head):  # type: ignore[no-untyped-def]
 @kernel
 def _books_meet(t):  # type: ignore[no-untyped-def]
     """Say whether an account has books enough to want opposite things."""
+    most = np.int64(0)
     for index in range(header_of(t).accounts_n):
-        if account_at(t, index).books > 1:
-            return True
-    return False
+        most = max(most, account_at(t, index).books)
+    return most > 1
 
 
 @routine
