@@ -35,27 +35,19 @@ _HEADER_FIELDS: Final = (
     "entries",
     "next_order",
     "next_trade",
-<<<<<<< HEAD
     "next_group",
-=======
->>>>>>> wt-book
     "orders_made",
     "fills",
     "refused",
     "session_ended",
-<<<<<<< HEAD
-)
-_STRUCTURAL: Final = {
-    "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns", "cooldown", "max_adds", "max_reduces", "max_trades",
-             "participation_ppm", "limit_entry", "entry_wait_ns"),
-=======
     "fingerprint",
 )
+_ALIVE: Final = ("quantity", "trade", "blocked", "cooling", "trades_today", "group")
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off"),
->>>>>>> wt-book
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off",
+             "cooldown", "max_adds", "max_reduces", "max_trades",
+             "participation_ppm", "limit_entry", "entry_wait_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
@@ -79,6 +71,7 @@ def books_document(layout: Layout) -> dict[str, Any]:
     header = layout.arena[: ARENA.itemsize].view(ARENA)[0]
     books, pairs, orders = (table(layout.arena, name) for name in ("books", "pairs", "orders"))
     names = _book_names(layout)
+    alive = np.any([pairs[name] != 0 for name in _ALIVE], axis=0)
     return {
         "schema": SCHEMA,
         "sequence": int(header["sequence"]),
@@ -92,7 +85,7 @@ def books_document(layout: Layout) -> dict[str, Any]:
         "books": {name: _fields(books[index], "BOOK") for index, name in enumerate(names)},
         "pairs": [
             {"book": names[book], "instrument": layout.keys[instrument], **_fields(pairs[index], "PAIR")}
-            for index in np.flatnonzero(pairs["quantity"] | pairs["trade"] | pairs["blocked"])
+            for index in np.flatnonzero(alive)
             for book, instrument in (layout.pairs[index],)
         ],
         "groups": groups_document(
@@ -181,13 +174,6 @@ def _book_names(layout: Layout) -> list[str]:
     return [f"{plan.strategy}@{plan.account}" for plan in layout.manifest.books]
 
 
-<<<<<<< HEAD
-def _is_alive(pair: Any) -> bool:
-    return bool(pair["quantity"] or pair["trade"] or pair["blocked"] or pair["cooling"] or pair["group"])
-
-
-=======
->>>>>>> wt-book
 def _fields(row: Any, kind: str) -> dict[str, int]:
     return {name: int(row[name]) for name in row.dtype.names if name not in _STRUCTURAL[kind]}
 

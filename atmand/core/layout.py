@@ -144,13 +144,8 @@ VERDICT: Final = np.dtype(
     ],
     align=True,
 )
-<<<<<<< HEAD
 """What a strategy's step came to on a closed bar: StepFlag bits; distances in rupees or, by the Percent bits, in
 percent; how much to trade: units, rupees, rupees at risk or percent of the equity; a limit price in rupees; a rank.
-=======
-"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade, and
-its rank among the entries of one record.
->>>>>>> wt-book
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
@@ -207,11 +202,7 @@ ARENA: Final = np.dtype(
         ("seed", "u8"),
         ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-<<<<<<< HEAD
-        *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade", "next_group"),
-=======
-        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade"),
->>>>>>> wt-book
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade", "next_group"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),

@@ -114,12 +114,10 @@ def _is_taken(t, group, place):  # type: ignore[no-untyped-def]
     """Say whether a leg's contract is held already, or chosen by another leg of its group."""
     pair_index = leg_at(t, place).pair
     pair = pair_at(t, pair_index)
-    if pair.quantity != 0 or pair.entry_order >= 0 or pair.group != 0:
-        return True
+    taken = pair.quantity != 0 or pair.entry_order >= 0 or pair.group != 0
     for other in range(group.first_leg, place):
-        if leg_at(t, other).pair == pair_index:
-            return True
-    return False
+        taken |= leg_at(t, other).pair == pair_index
+    return taken
 
 
 @routine

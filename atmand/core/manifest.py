@@ -76,7 +76,6 @@ class BookPlan:
     """Bars before the strategy may decide, with these values."""
     history_bars: int = 1
     """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
-<<<<<<< HEAD
     cooldown: int = 0
     """Bars after an exit on which nothing is entered."""
     max_adds: int = 0
@@ -92,12 +91,10 @@ class BookPlan:
     legs: tuple[LegPlan, ...] = ()
     combined: tuple[Amount, ...] = ()
     """Loss, target and trail over all legs, in rupees."""
-=======
     run_off: bool = False
     """It opens nothing: it leads positions that it took over to their exits, and goes when it is flat."""
     origin: str = ""
     """The strategy whose positions a run-off book took over."""
->>>>>>> wt-book
 
 
 @dataclass(frozen=True)
