@@ -51,10 +51,11 @@ def black_price(forward: float, strike: float, years: float, rate: float, sigma:
     """Return an option's price; `right` is +1 for a call, -1 for a put. Without time or volatility: what is inside."""
     if not _is_plain(forward, strike, years, sigma):
         inside = max(right * (forward - strike), 0.0)
-        return inside * math.exp(-rate * max(years, 0.0))
+        return float(inside * math.exp(-rate * max(years, 0.0)))
     d1 = _d1(forward, strike, years, sigma)
     d2 = d1 - sigma * math.sqrt(years)
-    return math.exp(-rate * years) * right * (forward * normal_cdf(right * d1) - strike * normal_cdf(right * d2))
+    inside = forward * normal_cdf(right * d1) - strike * normal_cdf(right * d2)
+    return float(math.exp(-rate * years) * right * inside)
 
 
 @_kernel
@@ -62,7 +63,7 @@ def delta(forward: float, strike: float, years: float, rate: float, sigma: float
     """Return the change of price for a rupee of the forward: 0 to 1 for a call, -1 to 0 for a put."""
     if not _is_plain(forward, strike, years, sigma):
         return _NAN
-    return right * math.exp(-rate * years) * normal_cdf(right * _d1(forward, strike, years, sigma))
+    return float(right * math.exp(-rate * years) * normal_cdf(right * _d1(forward, strike, years, sigma)))
 
 
 @_kernel
@@ -71,7 +72,7 @@ def gamma(forward: float, strike: float, years: float, rate: float, sigma: float
     if not _is_plain(forward, strike, years, sigma):
         return _NAN
     spread = forward * sigma * math.sqrt(years)
-    return math.exp(-rate * years) * _density(_d1(forward, strike, years, sigma)) / spread
+    return float(math.exp(-rate * years) * _density(_d1(forward, strike, years, sigma)) / spread)
 
 
 @_kernel
@@ -79,7 +80,8 @@ def vega(forward: float, strike: float, years: float, rate: float, sigma: float)
     """Return the change of price for volatility that is higher by one (by 0.01: a hundredth of it)."""
     if not _is_plain(forward, strike, years, sigma):
         return _NAN
-    return math.exp(-rate * years) * forward * _density(_d1(forward, strike, years, sigma)) * math.sqrt(years)
+    density = _density(_d1(forward, strike, years, sigma))
+    return float(math.exp(-rate * years) * forward * density * math.sqrt(years))
 
 
 @_kernel
@@ -89,7 +91,7 @@ def theta(forward: float, strike: float, years: float, rate: float, sigma: float
         return _NAN
     density = _density(_d1(forward, strike, years, sigma))
     decay = math.exp(-rate * years) * forward * density * sigma / (2.0 * math.sqrt(years))
-    return rate * black_price(forward, strike, years, rate, sigma, right) - decay
+    return float(rate * black_price(forward, strike, years, rate, sigma, right) - decay)
 
 
 @_kernel
