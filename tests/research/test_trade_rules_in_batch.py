@@ -27,14 +27,59 @@ square_off = "10:40"
 long = "close > open"
 short = "close < open"
 """
+TRAIL = """
+[stop]
+loss = "0.8%"
+trail = 3
+trail_after = 2
+breakeven = 1.5
+[size]
+value = 90000
+"""
+ALONE = """
+[stop]
+trail = 4
+[size]
+quantity = 50
+[trade]
+cooldown = 3
+max_trades_a_day = 6
+"""
+PARTS = """
+add_long = "close > open"
+add_short = "close < open"
+[exit]
+reduce_long = "close < open"
+reduce_short = "close > open"
+max_reduces = 2
+[stop]
+loss = 6
+target = 5
+bars = 9
+[size]
+risk = 900
+add = 0.5
+reduce = 0.3
+[trade]
+max_adds = 2
+"""
+LIMITS = """
+[stop]
+loss = 3
+target = 3
+[size]
+percent = 4
+[trade]
+order = "limit"
+limit = "low"
+wait = 200
+"""
 FILES = {
-    "trail and breakeven": HEAD + '[stop]\nloss = "0.8%"\ntrail = 3\ntrail_after = 2\nbreakeven = 1.5\n[size]\nvalue = 90000\n',
-    "trail alone": HEAD + "[stop]\ntrail = 4\n[size]\nquantity = 50\n[trade]\ncooldown = 3\nmax_trades_a_day = 6\n",
-    "additions and reductions": HEAD.replace("[entry]", '[entry]\nadd_long = "close > open"\nadd_short = "close < open"')
-    + '[exit]\nreduce_long = "close < open"\nreduce_short = "close > open"\nmax_reduces = 2\n'
-    + '[stop]\nloss = 6\ntarget = 5\nbars = 9\n[size]\nrisk = 900\nadd = 0.5\nreduce = 0.3\n[trade]\nmax_adds = 2\n',
-    "limits": HEAD + '[stop]\nloss = 3\ntarget = 3\n[size]\npercent = 4\n[trade]\norder = "limit"\nlimit = "low"\nwait = 200\n',
-}  # fmt: skip
+    "trail and breakeven": HEAD + TRAIL,
+    "trail alone": HEAD + ALONE,
+    "additions and reductions": HEAD + PARTS,
+    "limits": HEAD + LIMITS,
+}
 
 
 @pytest.mark.parametrize("name", FILES)
