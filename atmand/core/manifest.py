@@ -106,6 +106,8 @@ class Manifest:
     accounts: tuple[str, ...]
     source: str
     """sha256 of the generated module."""
+    signals: tuple[str, ...] = ()
+    """Names of the external signals that the strategies read; a SIGNAL row's `column` is a place in it."""
 
     def to_json(self) -> bytes:
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
@@ -120,6 +122,7 @@ class Manifest:
             books=tuple(_book_plan(row) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],
+            signals=tuple(document.get("signals", ())),
         )
 
 
