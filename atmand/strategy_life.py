@@ -137,10 +137,11 @@ def last_deployed(state: Path, held: Places) -> list[Deployment]:
 
 
 def _is_changed(before: Deployment, after: Deployment) -> bool:
-    """Say whether the rules are others, or the product that positions are held under."""
+    """Say whether the rules or legs are others, or the product that positions are held under."""
     if before.file.sha256 == after.file.sha256:
         return False
-    if before.file.strategy.product != after.file.strategy.product:
+    old, new = before.file.strategy, after.file.strategy
+    if old.trade.product != new.trade.product or old.legs != new.legs:
         return True
     return compile_structure(before.file).name != compile_structure(after.file).name
 

@@ -120,7 +120,7 @@ class Trading:
         self._carried = recovered.books
         missing = recovered.missing_audit
         for audit in audit_drafts(missing) if missing is not None and len(missing) else ():
-            self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows)
+            self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows, version=audit.version)
         return recovered
 
     def keep_past(self, past: FoldedPast, universe: Universe, program: Program) -> None:
@@ -131,7 +131,9 @@ class Trading:
         for session in past.sessions:
             for audit in audit_drafts(session.rows):
                 time_ns = int(np.frombuffer(audit.body, AUDIT, 1, EMPTY.itemsize)["time_ns"][0])
-                self.writer.append(audit.kind, time_ns, audit.body, audit.rows, source=Source.PAST)
+                self.writer.append(
+                    audit.kind, time_ns, audit.body, audit.rows, version=audit.version, source=Source.PAST
+                )
         self._carried = past.books
 
     def continues(self, day: date, universe: Universe, program: Program, seed: int) -> bool:

@@ -122,6 +122,7 @@ def open_day(arena, t, day, windows, hours, costs):  # type: ignore[no-untyped-d
         book.day_equity_paise = book.equity_paise
     for index in range(h.pairs_n):
         pair_at(t, index).sold_today = 0
+        pair_at(t, index).trades_today = 0
     for index in range(h.instruments_n):
         instrument_at(t, index).volume_known = 1
         instrument_at(t, index).quoted = 0
@@ -129,8 +130,11 @@ def open_day(arena, t, day, windows, hours, costs):  # type: ignore[no-untyped-d
 
 @kernel
 def is_watched(pair):  # type: ignore[no-untyped-def]
-    """Say whether a tick could do something to a position: a stop, a target or an exit that waits."""
-    return pair.quantity != 0 and (pair.stop_price > 0 or pair.target_price > 0 or pair.exit_reason != 0)
+    """Say whether a tick could do something to a position: a stop, one that moves, a target or an exit that waits."""
+    if pair.quantity == 0:
+        return False
+    moves = pair.trail_distance != 0 or pair.breakeven != 0
+    return pair.stop_price > 0 or moves or pair.target_price > 0 or pair.exit_reason != 0
 
 
 @kernel
@@ -194,6 +198,7 @@ def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
                 )
                 instrument.exchange_ns = time_ns
                 instrument.tick_ns = h.time_ns
+                instrument.minute_began = 1 if step == 0 else 0
                 _quote(instrument, columns[4, index], DEPTH)
                 if instrument.first_order >= 0:
                     match_instrument(t, index)

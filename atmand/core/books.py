@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.groups import groups_document, load_groups
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
@@ -34,28 +35,33 @@ _HEADER_FIELDS: Final = (
     "entries",
     "next_order",
     "next_trade",
+    "next_group",
     "orders_made",
     "fills",
     "refused",
     "session_ended",
     "fingerprint",
 )
+_ALIVE: Final = ("quantity", "trade", "blocked", "cooling", "trades_today", "group")
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off"),
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off",
+             "cooldown", "max_adds", "max_reduces", "max_trades",
+             "participation_ppm", "limit_entry", "entry_wait_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
-             "entry_order", "exit_order", "target_order", "folded", "ready",
+             "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
              "proposed_marks", "rank"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
-_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today",)}
+_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today", "trades_today")}
 _TRADE_SUMS: Final = (
     "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise", "bars_held",
 )  # fmt: skip
 _ENDS_WITH_TRADE: Final = (
     "side", "stop_price", "target_price", "stop_distance", "target_distance", "exit_reason",
+    "trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "managed",
 )  # fmt: skip
 _SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
 
@@ -65,6 +71,7 @@ def books_document(layout: Layout) -> dict[str, Any]:
     header = layout.arena[: ARENA.itemsize].view(ARENA)[0]
     books, pairs, orders = (table(layout.arena, name) for name in ("books", "pairs", "orders"))
     names = _book_names(layout)
+    alive = np.any([pairs[name] != 0 for name in _ALIVE], axis=0)
     return {
         "schema": SCHEMA,
         "sequence": int(header["sequence"]),
@@ -78,9 +85,12 @@ def books_document(layout: Layout) -> dict[str, Any]:
         "books": {name: _fields(books[index], "BOOK") for index, name in enumerate(names)},
         "pairs": [
             {"book": names[book], "instrument": layout.keys[instrument], **_fields(pairs[index], "PAIR")}
-            for index in np.flatnonzero(pairs["quantity"] | pairs["trade"] | pairs["blocked"])
+            for index in np.flatnonzero(alive)
             for book, instrument in (layout.pairs[index],)
         ],
+        "groups": groups_document(
+            table(layout.arena, "groups"), table(layout.arena, "legs"), layout.pairs, names, layout.keys
+        ),
         "orders": [
             {
                 "book": names[int(row["book"])],
@@ -125,6 +135,13 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
             )
         else:
             lost.append(f"{row['book']} {row['instrument']}")
+    named = {
+        (book, key): places[pair]
+        for book, at in books.items()
+        for key, instrument in keys.items()
+        if (pair := (at, instrument)) in places
+    }
+    load_groups(table(arena, "groups"), table(arena, "legs"), pairs, named, document.get("groups", []))
     _load_orders(layout, document["orders"], books, keys, places)
     _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0

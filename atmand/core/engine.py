@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.actions import adjust
 from atmand.core.books import books_document, load_books, open_next_day
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
@@ -132,6 +133,8 @@ class Engine:
             self._instruments = record
         elif record.kind == Kind.PROGRAM:
             self._install(record)
+        elif record.kind == Kind.CORPORATE_ACTION and self._layout is not None:
+            adjust(self._layout, record)
         return _NO_OUTPUTS
 
     def apply_bars(self, bars: NDArray[Any], *arguments: Any) -> Any:

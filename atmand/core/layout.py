@@ -24,8 +24,10 @@ __all__ = [
     "BOOK",
     "BOOK_BYTES",
     "CLOSED",
+    "GROUP",
     "INSTRUMENT",
     "INSTRUMENT_BYTES",
+    "LEG",
     "ORDER",
     "PAIR",
     "PAIR_BYTES",
@@ -60,6 +62,8 @@ INSTRUMENT: Final = np.dtype(
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
         *_rows("first_series", "first_pair", "first_order", "sector"),
+        *_rows("underlying", "expiry_ns", "strike", "right"),
+        *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
         ("ask", LEVEL, (DEPTH,)),
     ],
@@ -85,6 +89,7 @@ BOOK: Final = np.dtype(
         "cash_paise", "capital_paise", "costs_paise", "realised_paise", "equity_paise", "day_equity_paise",
         "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
         "positions", "orders_today", "paused", "working", "run_off",
+        "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
     )
 )  # fmt: skip
 
@@ -104,18 +109,25 @@ PAIR: Final = np.dtype(
             "entry_index",
         ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
+        *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit", "managed"),
+        *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
+        *_rows("group", "group_row", "leg"),
         *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
         *_rows("proposed_marks", "slippage_paise"),
         ("rank", "f8"),
     ]
 )
-"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values."""
+"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
+
+Distances of stops are price units, or, below zero, millionths of the entry's average price. A contract that only a
+group of legs trades has no structure and no series (-1); `group` is the id of its group, `group_row` its place.
+"""
 
 ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next", "netted",
+        "touched", "next", "netted", "group",
     )
 )  # fmt: skip
 
@@ -128,13 +140,38 @@ TRADE: Final = np.dtype(
 """A closed trade. `slippage_paise` is what its market orders paid beyond the middle of the touch."""
 
 VERDICT: Final = np.dtype(
-    [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value", "rank")]], align=True
+    [
+        ("flags", "i8"),
+        ("percent_of", "i8"),
+        *[(name, "f8") for name in ("stop", "target", "trail", "trail_after", "breakeven", "bars")],
+        *[(name, "f8") for name in ("quantity", "value", "risk", "percent", "add", "reduce", "limit", "rank")],
+    ],
+    align=True,
 )
-"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade, and
-its rank among the entries of one record.
+"""What a strategy's step came to on a closed bar: StepFlag bits; distances in rupees or, by the Percent bits, in
+percent; how much to trade: units, rupees, rupees at risk or percent of the equity; a limit price in rupees; a rank.
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
+
+GROUP: Final = np.dtype(
+    [
+        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving"),
+        *_rows("loss_slot", "target_slot", "trail_slot"),
+        *[(name, "f8") for name in ("loss", "target", "trail")],
+    ]
+)
+"""A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit."""
+
+LEG: Final = np.dtype(
+    [
+        *_rows("side", "right", "strike_rule", "expiry_rule", "expiry_days", "ratio", "reentries", "at_new_strike"),
+        *_rows("loss_slot", "target_slot", "trail_slot", "loss_percent", "target_percent", "trail_percent"),
+        *[(name, "f8") for name in ("strike_value", "loss", "target", "trail")],
+        *_rows("pair", "state", "units", "entries", "cost"),
+    ]
+)
+"""A leg: its rules, then the pair of the contract that they chose, and its life."""
 
 CLOSED: Final = np.dtype([*_rows("series"), ("bar", BAR)], align=True)
 
@@ -153,6 +190,8 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "books": BOOK,
     "pairs": PAIR,
     "orders": ORDER,
+    "groups": GROUP,
+    "legs": LEG,
     "closed": CLOSED,
     "outputs": AUDIT,
     "costs": COSTS,
@@ -168,7 +207,7 @@ ARENA: Final = np.dtype(
         ("seed", "u8"),
         ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-        *_rows("refold", "n_outputs", "n_closed", "n_trades", "n_fills", "next_order", "next_trade"),
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "n_fills", "next_order", "next_trade", "next_group"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
@@ -187,6 +226,8 @@ _ACCOUNT_BYTES: Final = ACCOUNT.itemsize
 BOOK_BYTES: Final = BOOK.itemsize
 PAIR_BYTES: Final = PAIR.itemsize
 _ORDER_BYTES: Final = ORDER.itemsize
+_GROUP_BYTES: Final = GROUP.itemsize
+_LEG_BYTES: Final = LEG.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
@@ -249,6 +290,16 @@ def verdict_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def order_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).orders_at + index * _ORDER_BYTES, ORDER)
+
+
+@kernel
+def group_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).groups_at + index * _GROUP_BYTES, GROUP)
+
+
+@kernel
+def leg_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).legs_at + index * _LEG_BYTES, LEG)
 
 
 @kernel

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["BookPlan", "Manifest", "Program", "StructurePlan"]
+__all__ = ["Amount", "BookPlan", "LegPlan", "Manifest", "Program", "StructurePlan"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,33 @@ class StructurePlan:
     params: tuple[str, ...]
     lookback_slots: int
     """Bit i is set where state depends on parameter i, as on a look-back: a change folds the indicators again."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A distance of a leg: a number, or the parameter of a slot; rupees, or percent of the premium. 0 is none."""
+
+    value: float = 0.0
+    slot: int = -1
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class LegPlan:
+    """A leg of a group, as the kernel reads it; the rules' numbers are those of `words.py`."""
+
+    side: int
+    right: int
+    strike_rule: int
+    strike_value: float
+    expiry_rule: int
+    expiry_days: int
+    ratio: int
+    loss: Amount
+    target: Amount
+    trail: Amount
+    reentries: int
+    at_new_strike: bool
 
 
 @dataclass(frozen=True)
@@ -49,6 +76,21 @@ class BookPlan:
     """Bars before the strategy may decide, with these values."""
     history_bars: int = 1
     """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
+    cooldown: int = 0
+    """Bars after an exit on which nothing is entered."""
+    max_adds: int = 0
+    max_reduces: int = 0
+    max_trades: int = 0
+    """Trades a day in one instrument; 0 = any number."""
+    participation_ppm: int = 0
+    """Millionths of a minute's volume that the orders in one instrument may take; 0 = all that is offered."""
+    limit_entry: bool = False
+    """Entries are limit orders at the price that the step names."""
+    entry_wait_ns: int = 0
+    """How long an entry may wait for its fill; 0 = the session's term."""
+    legs: tuple[LegPlan, ...] = ()
+    combined: tuple[Amount, ...] = ()
+    """Loss, target and trail over all legs, in rupees."""
     run_off: bool = False
     """It opens nothing: it leads positions that it took over to their exits, and goes when it is flat."""
     origin: str = ""
@@ -77,11 +119,20 @@ class Manifest:
             structures=tuple(
                 StructurePlan(**{**row, "params": tuple(row["params"])}) for row in document["structures"]
             ),
-            books=tuple(BookPlan(**{**row, "values": tuple(row["values"])}) for row in document["books"]),
+            books=tuple(_book_plan(row) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],
             signals=tuple(document.get("signals", ())),
         )
+
+
+def _book_plan(row: dict[str, Any]) -> BookPlan:
+    legs = [
+        LegPlan(**{**leg, **{name: Amount(**leg[name]) for name in ("loss", "target", "trail")}})
+        for leg in row.get("legs", ())
+    ]
+    combined = tuple(Amount(**amount) for amount in row.get("combined", ()))
+    return BookPlan(**{**row, "values": tuple(row["values"]), "legs": tuple(legs), "combined": combined})
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.exits import arm
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
-from atmand.core.matching import arm
 from atmand.core.orders import fill_netted, transition
 from atmand.core.risk import crosses_own
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason

@@ -32,7 +32,7 @@ from atmand.core.records import (
 )
 from atmand.errors import AtmandError
 from atmand.market.costs import cost_group
-from atmand.market.instruments import Instrument
+from atmand.market.instruments import Instrument, expiry_ns
 from atmand.market.sessions import Window
 
 __all__ = [
@@ -136,6 +136,7 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
     head = np.zeros(1, INSTRUMENTS_HEAD)
     head["dump"] = np.frombuffer(hashlib.sha256(dump).digest(), np.uint8)
     rows = np.zeros(len(instruments), INSTRUMENTS_ROW)
+    places = {instrument.key: place for place, (instrument, _) in enumerate(instruments)}
     sectors = sorted({instrument.sector for instrument, _ in instruments} - {""})
     for row, (instrument, group) in zip(rows, instruments, strict=True):
         key = instrument.key.encode("ascii", "replace")
@@ -148,7 +149,10 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
         row["group"], row["tradable"] = group, instrument.tradable
         row["sector"] = sectors.index(instrument.sector) + 1 if instrument.sector else 0
         row["cost_group"] = cost_group(instrument.exchange, "MIS") if instrument.tradable else 0
-    return Draft(Kind.INSTRUMENTS, body_of(Kind.INSTRUMENTS, head, rows), len(rows))
+        row["underlying"] = places.get(instrument.underlying, -1)
+        row["expiry_ns"] = expiry_ns(instrument)
+        row["strike"], row["right"] = instrument.strike, instrument.right
+    return Draft(Kind.INSTRUMENTS, body_of(Kind.INSTRUMENTS, head, rows), len(rows), version_of(Kind.INSTRUMENTS))
 
 
 def program_draft(

@@ -36,6 +36,7 @@ __all__ = [
     "fill_netted",
     "fingerprint_after",
     "make_order",
+    "tag",
     "transition",
 ]
 
@@ -129,6 +130,7 @@ def _write(h, row, kind, book, instrument, order, trade, side, quantity, price, 
     row.state = state
     row.reason = reason
     row.time_ns = h.time_ns
+    row.group = 0
 
 
 @kernel
@@ -151,6 +153,13 @@ def fingerprint_after(rows, before):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def tag(t, group):  # type: ignore[no-untyped-def]
+    """Write the group of legs into the audit row that was made last."""
+    if group != 0 and header_of(t).n_outputs > 0:
+        output_at(t, header_of(t).n_outputs - 1).group = group
+
+
+@kernel
 def transition(t, order, state, reason):  # type: ignore[no-untyped-def]
     """Move an order to `state` and audit it; an arrow that does not exist is counted and changes nothing."""
     if ALLOWED[order.state, state] == 0:
@@ -163,6 +172,7 @@ def transition(t, order, state, reason):  # type: ignore[no-untyped-def]
         t, _AUDIT_ORDER, order.book, order.instrument, order.id, order.trade, order.side,
         order.filled, order.limit, order.value, order.costs, state, order.reason,
     )  # fmt: skip
+    tag(t, order.group)
     return True
 
 
@@ -226,6 +236,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.pair = pair_index
     o.instrument = pair.instrument
     o.trade = pair.trade
+    o.group = pair.group
     o.side = side
     o.kind = kind
     o.purpose = purpose
@@ -237,7 +248,8 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.costs = 0
     o.created_ns = h.time_ns
     o.active_ns = h.time_ns + _latency_ns(h, o.id)
-    o.expires_ns = h.time_ns + h.entry_wait_ns if purpose == _ENTRY else 0
+    wait_ns = book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns
+    o.expires_ns = h.time_ns + wait_ns if purpose == _ENTRY else 0
     o.cause = h.sequence
     o.touched = 0
     o.netted = 0
@@ -260,6 +272,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
         purpose,
         reason,
     )
+    tag(t, o.group)
     transition(t, o, state, _NO_REASON)
     return np.int64(slot)
 
@@ -358,10 +371,12 @@ def _book_fill(t, slot, quantity, price, costs, reason):  # type: ignore[no-unty
         o.purpose,
         reason,
     )
+    tag(t, o.group)
     transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, _NO_REASON)
     if o.state == _FILLED:
         end_order(t, slot, _FILLED, _NO_REASON)
     if pair.quantity == 0:
+        pair.last_exit = reason
         _close_trade(t, o, pair, book)
 
 
@@ -387,6 +402,9 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.value_paise = 0
     pair.slippage_paise = 0
     pair.bars_held = 0
+    pair.adds = 0
+    pair.reduces = 0
+    pair.trades_today += 1
     book.positions += 1
     o.trade = pair.trade
 
@@ -448,6 +466,13 @@ def _close_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.target_price = 0
     pair.stop_distance = 0
     pair.target_distance = 0
+    pair.trail_distance = 0
+    pair.trail_after = 0
+    pair.breakeven = 0
+    pair.best_price = 0
+    pair.stop_reason = 0
+    pair.managed = 0
     pair.exit_reason = 0
     pair.side = 0
+    pair.cooling = book.cooldown
     book.positions -= 1

@@ -19,6 +19,8 @@ __all__ = [
     "COLUMN_HEAD",
     "COLUMN_ROW",
     "COMMAND_HEAD",
+    "CORPORATE_ACTION_HEAD",
+    "CORPORATE_ACTION_ROW",
     "EMPTY",
     "FEED_STATE_HEAD",
     "GAP_HEAD",
@@ -205,8 +207,18 @@ INSTRUMENTS_ROW: Final = np.dtype(
         ("group", "i8"),  # of session windows
         ("cost_group", "i8"),  # row block of the cost table
         ("tradable", "i8"),
+        ("underlying", "i8"),  # of a derivative: its place in this table, -1 = none of them
+        ("expiry_ns", "i8"),  # when a derivative ends, 0 = never
+        ("strike", "i8"),  # in price_scale units
+        ("right", "i8"),  # +1 call, -1 put, 0 neither
     ]
 )
+_INSTRUMENTS_ROW_1: Final = np.dtype(  # before derivatives
+    [(name, INSTRUMENTS_ROW[name]) for name in (INSTRUMENTS_ROW.names or ())[:13]]
+)
+
+CORPORATE_ACTION_HEAD: Final = np.dtype([("ex_ns", "i8")])  # bars before it are in the old units
+CORPORATE_ACTION_ROW: Final = np.dtype([("instrument", "i8"), ("new", "i8"), ("old", "i8")])  # `new` units for `old`
 
 PROGRAM_HEAD: Final = np.dtype(
     [
@@ -310,8 +322,10 @@ AUDIT: Final = np.dtype(
         ("state", "i8"),
         ("reason", "i8"),
         ("time_ns", "i8"),
+        ("group", "i8"),  # of legs that are entered and left together, 0 = none
     ]
 )
+_AUDIT_1: Final = np.dtype([(name, "i8") for name in (AUDIT.names or ())[:-1]])  # before groups of legs
 
 
 class Shape(NamedTuple):
@@ -323,8 +337,10 @@ class Shape(NamedTuple):
 
 _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.SESSION, 1): Shape(SESSION_HEAD, SESSION_ROW),
-    (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
+    (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, _INSTRUMENTS_ROW_1),
+    (Kind.INSTRUMENTS, 2): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
+    (Kind.CORPORATE_ACTION, 1): Shape(CORPORATE_ACTION_HEAD, CORPORATE_ACTION_ROW),
     (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
     (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
     (Kind.LIMITS, 1): Shape(LIMITS_HEAD_1, LIMITS_ROW),
@@ -336,8 +352,12 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.SIGNAL, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
     (Kind.COMMAND, 1): Shape(COMMAND_HEAD, EMPTY),
     (Kind.TIMER, 1): Shape(EMPTY, EMPTY),
-    **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
+    **{(kind, 1): Shape(EMPTY, _AUDIT_1) for kind in AUDIT_KINDS},
+    **{(kind, 2): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
 }
+
+_UNSAID: Final = {"underlying": -1}
+"""What a field of a newer version is in a row that was written without it, where that is not zero."""
 
 
 def shape_of(kind: int, version: int = 1) -> Shape:
@@ -377,25 +397,31 @@ def body_of(kind: Kind, head: NDArray[np.void] | None = None, rows: NDArray[np.v
 
 
 def head_and_rows(record: Record) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Decode a record's body into its head row and its rows (read-only views of the body)."""
+    """Decode a record's body into its head row and its rows (read-only views of the body).
+
+    Those of an older version are given in the newest one's dtypes, without what that version did not say.
+    """
     shape = shape_of(record.kind, record.version)
     head = np.frombuffer(record.body, shape.head, 1)
-    return head, np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)
+    rows = np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)
+    latest = shape_of(record.kind, version_of(Kind(record.kind)))
+    return _renewed(head, latest.head), _renewed(rows, latest.row)
 
 
 def upgraded(record: Record) -> Record:
-    """Return a record in the version that this code writes: fields that its own did not have are zero."""
+    """Return a record in the version that this code writes."""
     newest = version_of(Kind(record.kind))
     if record.version == newest:
         return record
     head, rows = head_and_rows(record)
-    shape = shape_of(record.kind, newest)
-    body = _renewed(head, shape.head).tobytes() + _renewed(rows, shape.row).tobytes()
-    return record._replace(body=body, version=newest)
+    return record._replace(body=head.tobytes() + rows.tobytes(), version=newest)
 
 
 def _renewed(rows: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    if rows.dtype == dtype:
+        return rows
+    said = rows.dtype.names or ()
     fresh = np.zeros(len(rows), dtype)
-    for name in set(dtype.names or ()) & set(rows.dtype.names or ()):
-        fresh[name] = rows[name]
+    for name in dtype.names or ():
+        fresh[name] = rows[name] if name in said else _UNSAID.get(name, 0)
     return fresh

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
+from atmand.core.groups import contracts_of, fill_contracts, fill_groups
 from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
@@ -26,6 +27,9 @@ _DAY_NS: Final = 86_400_000_000_000
 _MAX_OUTPUTS: Final = 65_536
 _CARRIED: Final = (
     "last_price", "exchange_ns", "tick_ns", "volume", "volume_known", "quoted", "gap_ns", "bid", "ask",
+)  # fmt: skip
+_TERMS: Final = (
+    "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
 )  # fmt: skip
 
 
@@ -74,9 +78,12 @@ def lay_out(
     if not len(instruments) or not len(pairs):
         raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
     series = _series_of(manifest, pairs)
+    contracts = contracts_of(manifest, pairs, instruments, time_ns)
+    plans = [manifest.books[int(row["book"])] for row in pairs]
+    n_pairs = len(pairs) + len(contracts)
     ring_rows = sum(ring for _, _, ring in series.values())
     tokens = 1 << (2 * len(instruments) + 8).bit_length()
-    outputs = min(_MAX_OUTPUTS, 256 + 16 * len(pairs) + 4 * len(manifest.books))
+    outputs = min(_MAX_OUTPUTS, 256 + 16 * n_pairs + 4 * len(manifest.books))
     slab_bytes = sum(_aligned(manifest.structures[manifest.books[int(b)].structure].state_bytes) for b in pairs["book"])
     params_bytes = sum(_aligned(max(1, len(book.values)) * 8) for book in manifest.books)
     arena, extra_at = allocate(
@@ -88,7 +95,9 @@ def lay_out(
             "ring": ring_rows,
             "accounts": len(manifest.accounts),
             "books": len(manifest.books),
-            "pairs": len(pairs),
+            "pairs": n_pairs,
+            "groups": sum(bool(plan.legs) for plan in plans),
+            "legs": sum(len(plan.legs) for plan in plans),
             "orders": len(manifest.books) * int(head["orders_per_book"]),
             "closed": 2 * len(series) + 1,
             "outputs": outputs,
@@ -106,8 +115,11 @@ def lay_out(
     params_at = extra_at + slab_bytes
     _fill_books(arena, head, windows, manifest, params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
+    fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
+    fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
     keys = tuple(str(key, "ascii") for key in instruments["key"])
-    return Layout(arena, manifest, keys, tuple((int(row["book"]), int(row["instrument"])) for row in pairs))
+    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
+    return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
 
 
 def _aligned(size: int) -> int:
@@ -150,9 +162,11 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
     instruments = table(arena, "instruments")
     tokens = table(arena, "tokens")
     opened_before = time_ns <= int(arena[: ARENA.itemsize].view(ARENA)["session_open_ns"][0])
-    for name in ("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"):
+    for name in (
+        "token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group", "tradable",
+        "underlying", "expiry_ns", "strike", "right",
+    ):  # fmt: skip
         instruments[name] = rows[name]
-    instruments["tradable"] = rows["tradable"]
     instruments["sector"] = rows["sector"]
     for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
@@ -194,6 +208,8 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["params_at"] = at
         row["params_size"] = len(plan.values) * 8
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
+        for name in _TERMS:
+            row[name] = getattr(plan, name)
         row["entry_from_ns"] = midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0
         row["entry_to_ns"] = midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns
         row["square_off_ns"] = midnight_ns + plan.square_off_ns if plan.square_off_ns else 0
@@ -212,7 +228,7 @@ def _fill_pairs(
 ) -> None:
     """Fill pairs; the lists by series and by instrument run in the order of the rows."""
     rows = table(arena, "pairs")
-    for name in ("entry_order", "exit_order", "target_order"):
+    for name in ("entry_order", "exit_order", "target_order", "group_row", "leg"):
         rows[name] = -1
     structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
     periods = np.array([structure.period_ns for structure in manifest.structures])[structures]

@@ -10,9 +10,17 @@ from typing import Final
 
 import numpy as np
 
-from atmand.core.bars import NEVER_NS, close_due_bars, gap_into_bars, merge_history, tick_into_bars
+from atmand.core.bars import (
+    NEVER_NS,
+    close_due_bars,
+    gap_into_bars,
+    merge_history,
+    older_tick_into_bars,
+    tick_into_bars,
+)
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at, window_at
+from atmand.core.legs import watch_contract, watch_groups
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
 from atmand.core.netting import net_orders
 from atmand.core.records import (
@@ -58,6 +66,9 @@ _BY_COMMAND: Final = np.int64(Reason.COMMAND)
 _BY_SQUARE_OFF: Final = np.int64(Reason.SQUARE_OFF)
 
 _FULL_PACKET: Final = 184
+_MINUTE_NS: Final = 60_000_000_000
+_AHEAD_NS: Final = 300_000_000_000
+"""A tick that claims to come from so far ahead is not believed: its time would close every tick after it out."""
 _HASH: Final = 0x9E3779B1
 """Multiplier of the token table's hash; `core/state.py` fills the table with the same one."""
 
@@ -100,6 +111,7 @@ def timed_events(t):  # type: ignore[no-untyped-def]
     h.next_due_ns = NEVER_NS
     if h.decisions:
         due_ns = min(due_ns, expire_orders(t, h.session_ended))
+        due_ns = min(due_ns, watch_groups(t))
     h.next_due_ns = due_ns
 
 
@@ -148,24 +160,70 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
     if index < 0:
         h.unknown_tokens += 1
         return
+    if tick.last_price <= 0 or tick.exchange_ns > h.time_ns + _AHEAD_NS:
+        h.outside_ticks += 1
+        return
     h.ticks += 1
     instrument = instrument_at(t, index)
+    if 0 < tick.exchange_ns < instrument.newest_ns:
+        _on_older_tick(t, index, tick)
+        return
+    instrument.newest_ns = max(instrument.newest_ns, tick.exchange_ns)
     instrument.last_price = tick.last_price
     instrument.tick_ns = h.time_ns
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
-    if tick.packet == _FULL_PACKET:
+    if tick.packet == _FULL_PACKET and not _is_repeated(instrument, tick):
         _take_quote(instrument, tick)
     if _in_windows(t, instrument.group, instrument.exchange_ns):
         volume = _traded_since(instrument, tick)
         flags = np.int64(0) if tick.exchange_ns > 0 else np.int64(_CORE_TIME)
+        _into_minute(instrument, volume)
         tick_into_bars(t, index, tick.last_price, volume, instrument.exchange_ns, flags)
         if h.decisions and instrument.quoted:
             if instrument.first_order >= 0:
                 match_instrument(t, index)
             watch_exits(t, index)
+            if instrument.underlying >= 0:
+                watch_contract(t, index)
             net_orders(t)
     else:
         h.outside_ticks += 1
+
+
+@kernel
+def _on_older_tick(t, index, tick):  # type: ignore[no-untyped-def]
+    """A tick that a newer one overtook: it joins its bar while that is open, and says nothing of the market now."""
+    instrument = instrument_at(t, index)
+    if _in_windows(t, instrument.group, tick.exchange_ns):
+        older_tick_into_bars(t, index, tick.last_price, tick.exchange_ns)
+
+
+@kernel
+def _is_repeated(instrument, tick):  # type: ignore[no-untyped-def]
+    """Say whether a packet is the one before again: its depth may be taken once."""
+    mark = tick.exchange_ns
+    mark = mark * 31 + tick.last_price
+    mark = mark * 31 + tick.volume
+    for level in range(DEPTH):
+        mark = (mark * 31 + tick.bid[level].price) * 31 + tick.bid[level].quantity
+        mark = (mark * 31 + tick.ask[level].price) * 31 + tick.ask[level].quantity
+    repeated = tick.exchange_ns > 0 and mark == instrument.print
+    instrument.print = mark
+    return repeated
+
+
+@kernel
+def _into_minute(instrument, volume):  # type: ignore[no-untyped-def]
+    """Count what trades in a minute of exchange time, for orders that may only take a share of it."""
+    minute_ns = instrument.exchange_ns // _MINUTE_NS * _MINUTE_NS
+    instrument.minute_began = 0
+    if minute_ns != instrument.minute_ns:
+        follows = minute_ns == instrument.minute_ns + _MINUTE_NS
+        instrument.last_minute_volume = instrument.minute_volume if follows else 0
+        instrument.minute_volume = 0
+        instrument.minute_ns = minute_ns
+        instrument.minute_began = 1
+    instrument.minute_volume += volume
 
 
 @kernel
@@ -270,7 +328,7 @@ def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
         if (book.lookback_slots >> row.slot) & 1:
             header_of(t).refold = 1
             for index in range(header_of(t).pairs_n):
-                if pair_at(t, index).book == row.book:
+                if pair_at(t, index).book == row.book and pair_at(t, index).series >= 0:
                     pair_at(t, index).folded = 0
 
 

@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import time
-from typing import Final
+from typing import Any, Final
 
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
-from atmand.lang.strategy import StrategyFile
+from atmand.lang.legs import combined_amounts, leg_plans
+from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_structure, warm_up_bars
 from atmand.lang.user_indicators import embedding, is_users
 
@@ -282,7 +283,7 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         strategy=deployment.book,
         account=deployment.account,
         structure=index,
-        delivery=strategy.product == "CNC",
+        delivery=strategy.trade.product == "CNC",
         entry_from_ns=_ns_of(session.entry_from),
         entry_to_ns=_ns_of(session.entry_to),
         square_off_ns=_ns_of(session.square_off),
@@ -292,7 +293,24 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         origin=deployment.origin,
         warm_bars=warm,
         history_bars=fetch,
+        **_terms(strategy, structure.plan.params),
     )
+
+
+def _terms(strategy: Strategy, params: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a book is told of its file's `[trade]`, `[[legs]]` and `[combined]`."""
+    trade = strategy.trade
+    return {
+        "cooldown": trade.cooldown,
+        "max_adds": trade.max_adds,
+        "max_reduces": strategy.exit.max_reduces,
+        "max_trades": trade.max_trades_a_day,
+        "participation_ppm": round(trade.participation * 1_000_000),
+        "limit_entry": trade.order == "limit",
+        "entry_wait_ns": round(trade.wait * 1_000_000_000),
+        "legs": leg_plans(strategy.legs, params),
+        "combined": combined_amounts(strategy.combined, params) if strategy.legs else (),
+    }
 
 
 def _ns_of(clock: time | None) -> int:

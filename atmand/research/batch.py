@@ -56,8 +56,13 @@ class BatchRun:
 
 
 def is_batchable(manifest: Manifest) -> bool:
-    """Say whether the compiled loop serves a program: all its strategies live on one-minute bars."""
-    return all(plan.period_ns == _MINUTE_NS for plan in manifest.structures)
+    """Say whether the compiled loop serves a program.
+
+    All its strategies live on one-minute bars, without legs and without a share of the volume: those look at
+    instruments and at ticks that the loop leaves out.
+    """
+    apart = any(book.legs or book.participation_ppm for book in manifest.books)
+    return not apart and all(plan.period_ns == _MINUTE_NS for plan in manifest.structures)
 
 
 class Batch:
