@@ -30,8 +30,6 @@ _CROSSINGS: Final = ("crosses_above", "crosses_below")
 _FUNCTIONS: Final = {"abs": (1, 1), "min": (2, 8), "max": (2, 8)}
 _ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARISONS: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-_RECURSIVE_RING: Final = 50
-"""Periods of bars that a recursive indicator keeps, so that folding it again agrees to 1e-9."""
 _MAX_DEPTH: Final = 60
 _BLANK: Final = re.compile(r"#[^\n\r]*|[\n\r]")
 """Comments and line ends: an expression may be spread over lines, as inside parentheses."""
@@ -369,7 +367,7 @@ class _Walk:
         inner = compiler._bars_behind(source)
         if local not in compiler._depth_of:
             compiler.result.warm_up.append((row, tuple(values), inner))
-        own = _RECURSIVE_RING * max(tops) if row.recursive else row.warm_up(*tops) + 1
+        own = row.kept(*tops)
         compiler._depth_of[local] = inner + own
         compiler.result.ring_bars = max(compiler.result.ring_bars, inner + own + 2)
 

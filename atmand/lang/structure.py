@@ -20,7 +20,6 @@ from atmand.lang.strategy import Strategy, StrategyFile
 
 __all__ = ["Structure", "compile_expression", "compile_structure", "warm_up_bars"]
 
-_PERIODS: Final = 25
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,12 @@ def compile_expression(file: StrategyFile, text: str) -> Structure:
 
 
 def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, int]:
-    """Return how many bars the strategy needs before it may decide, and how many are worth fetching, at these values.
-
-    The share of bars older than 25 periods in Wilder's average is below 2e-11, and smaller in the others.
-    """
+    """Return how many bars the strategy needs before it may decide, and how many are worth fetching, at these values."""
     warm, fetch = 1, 1
     for row, arguments, inner in structure.compiled.warm_up:
         numbers = [int(values[argument]) if isinstance(argument, str) else int(argument) for argument in arguments]
-        own = row.warm_up(*numbers) + 1
-        warm = max(warm, own + inner)
-        fetch = max(fetch, (_PERIODS * max(numbers) if row.recursive else own) + inner)
+        warm = max(warm, row.warm_up(*numbers) + 1 + inner)
+        fetch = max(fetch, row.fetched(*numbers) + inner)
     return warm, fetch
 
 
