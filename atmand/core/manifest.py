@@ -12,7 +12,17 @@ from typing import Any
 
 import orjson
 
-__all__ = ["BookPlan", "Manifest", "Program", "StructurePlan"]
+__all__ = ["BookPlan", "Manifest", "Program", "StreamPlan", "StructurePlan"]
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """Bars that a structure looks at beside its own: another period, another instrument, or both."""
+
+    instrument: str
+    """Name or key; empty is the pair's own."""
+    period_ns: int
+    ring_bars: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class StructurePlan:
     params: tuple[str, ...]
     lookback_slots: int
     """Bit i is set where state depends on parameter i, as on a look-back: a change folds the indicators again."""
+    streams: tuple[StreamPlan, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class BookPlan:
     """Bars before the strategy may decide, with these values."""
     history_bars: int = 1
     """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
+    stream_bars: tuple[int, ...] = ()
+    """The same for each of the structure's streams."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class Manifest:
     accounts: tuple[str, ...]
     source: str
     """sha256 of the generated module."""
+    signals: tuple[str, ...] = ()
+    """Names of the external signals that the strategies read; a SIGNAL row's `column` is a place in it."""
 
     def to_json(self) -> bytes:
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
@@ -68,13 +83,20 @@ class Manifest:
     def from_json(cls, text: bytes) -> Manifest:
         document: dict[str, Any] = orjson.loads(text)
         return cls(
-            structures=tuple(
-                StructurePlan(**{**row, "params": tuple(row["params"])}) for row in document["structures"]
+            structures=tuple(_structure_plan(row) for row in document["structures"]),
+            books=tuple(
+                BookPlan(**{**row, "values": tuple(row["values"]), "stream_bars": tuple(row.get("stream_bars", ()))})
+                for row in document["books"]
             ),
-            books=tuple(BookPlan(**{**row, "values": tuple(row["values"])}) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],
+            signals=tuple(document.get("signals", ())),
         )
+
+
+def _structure_plan(row: dict[str, Any]) -> StructurePlan:
+    streams = tuple(StreamPlan(**stream) for stream in row.get("streams", ()))
+    return StructurePlan(**{**row, "params": tuple(row["params"]), "streams": streams})
 
 
 @dataclass(frozen=True)
