@@ -28,10 +28,11 @@ from atmand.core.records import (
     SESSION_ROW,
     Kind,
     body_of,
+    newest,
 )
 from atmand.errors import AtmandError
 from atmand.market.costs import cost_group
-from atmand.market.instruments import Instrument
+from atmand.market.instruments import Instrument, expiry_ns
 from atmand.market.sessions import Window
 
 __all__ = [
@@ -56,6 +57,10 @@ class Draft(NamedTuple):
     kind: Kind
     body: bytes
     rows: int
+
+    @property
+    def version(self) -> int:
+        return newest(self.kind)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
     head = np.zeros(1, INSTRUMENTS_HEAD)
     head["dump"] = np.frombuffer(hashlib.sha256(dump).digest(), np.uint8)
     rows = np.zeros(len(instruments), INSTRUMENTS_ROW)
+    places = {instrument.key: place for place, (instrument, _) in enumerate(instruments)}
     for row, (instrument, group) in zip(rows, instruments, strict=True):
         key = instrument.key.encode("ascii", "replace")
         if len(key) > _KEY_BYTES:
@@ -128,6 +134,9 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
         row["lower_band"], row["upper_band"] = instrument.lower_band, instrument.upper_band
         row["group"], row["tradable"] = group, instrument.tradable
         row["cost_group"] = cost_group(instrument.exchange, "MIS") if instrument.tradable else 0
+        row["underlying"] = places.get(instrument.underlying, -1)
+        row["expiry_ns"] = expiry_ns(instrument)
+        row["strike"], row["right"] = instrument.strike, instrument.right
     return Draft(Kind.INSTRUMENTS, body_of(Kind.INSTRUMENTS, head, rows), len(rows))
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "Source",
     "body_of",
     "head_and_rows",
+    "newest",
     "shape_of",
 ]
 
@@ -203,7 +204,14 @@ INSTRUMENTS_ROW: Final = np.dtype(
         ("group", "i8"),  # of session windows
         ("cost_group", "i8"),  # row block of the cost table
         ("tradable", "i8"),
+        ("underlying", "i8"),  # of a derivative: its place in this table, -1 = none of them
+        ("expiry_ns", "i8"),  # when a derivative ends, 0 = never
+        ("strike", "i8"),  # in price_scale units
+        ("right", "i8"),  # +1 call, -1 put, 0 neither
     ]
+)
+_INSTRUMENTS_ROW_1: Final = np.dtype(  # before derivatives
+    [(name, INSTRUMENTS_ROW[name]) for name in (INSTRUMENTS_ROW.names or ())[:13]]
 )
 
 PROGRAM_HEAD: Final = np.dtype(
@@ -308,7 +316,8 @@ class Shape(NamedTuple):
 
 _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.SESSION, 1): Shape(SESSION_HEAD, SESSION_ROW),
-    (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
+    (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, _INSTRUMENTS_ROW_1),
+    (Kind.INSTRUMENTS, 2): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
     (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
     (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
@@ -322,6 +331,17 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.TIMER, 1): Shape(EMPTY, EMPTY),
     **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
 }
+
+_NEWEST: Final[dict[int, int]] = {}
+for _kind, _version in _SHAPES:
+    _NEWEST[int(_kind)] = max(_version, _NEWEST.get(int(_kind), 1))
+_UNSAID: Final = {"underlying": -1}
+"""What a field of a newer version is in a row that was written without it, where that is not zero."""
+
+
+def newest(kind: int) -> int:
+    """Return the version that this program writes of a kind."""
+    return _NEWEST.get(kind, 1)
 
 
 def shape_of(kind: int, version: int = 1) -> Shape:
@@ -344,7 +364,7 @@ class Record(NamedTuple):
 
 def body_of(kind: Kind, head: NDArray[np.void] | None = None, rows: NDArray[np.void] | None = None) -> bytes:
     """Encode a body from a head (one row, zeros if absent) and rows, refusing other dtypes than the kind's newest."""
-    shape = shape_of(kind)
+    shape = shape_of(kind, newest(kind))
     if head is None:
         head = np.zeros(1, shape.head)
     if head.dtype != shape.head or (rows is not None and rows.dtype != shape.row):
@@ -353,7 +373,22 @@ def body_of(kind: Kind, head: NDArray[np.void] | None = None, rows: NDArray[np.v
 
 
 def head_and_rows(record: Record) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Decode a record's body into its head row and its rows (read-only views of the body)."""
+    """Decode a record's body into its head row and its rows (read-only views of the body).
+
+    Those of an older version are given in the newest one's dtypes, without what that version did not say.
+    """
     shape = shape_of(record.kind, record.version)
     head = np.frombuffer(record.body, shape.head, 1)
-    return head, np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)
+    rows = np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)
+    latest = shape_of(record.kind, newest(record.kind))
+    return _as_newest(head, latest.head), _as_newest(rows, latest.row)
+
+
+def _as_newest(rows: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    if rows.dtype == dtype:
+        return rows
+    said = rows.dtype.names or ()
+    newer = np.zeros(len(rows), dtype)
+    for name in dtype.names or ():
+        newer[name] = rows[name] if name in said else _UNSAID.get(name, 0)
+    return newer

@@ -195,9 +195,11 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
     instruments = table(arena, "instruments")
     tokens = table(arena, "tokens")
     opened_before = time_ns <= int(arena[: ARENA.itemsize].view(ARENA)["session_open_ns"][0])
-    for name in ("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"):
+    for name in (
+        "token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group", "tradable",
+        "underlying", "expiry_ns", "strike", "right",
+    ):  # fmt: skip
         instruments[name] = rows[name]
-    instruments["tradable"] = rows["tradable"]
     for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before

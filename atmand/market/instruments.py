@@ -12,7 +12,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ __all__ = [
     "TRADED_SCALE",
     "Instrument",
     "InstrumentError",
+    "expiry_ns",
     "parse_kite_dump",
     "price_scale_of",
     "resolve",
@@ -56,6 +57,23 @@ KITE_COLUMNS: Final = (
 
 _SCALES: Final = {3: 10_000_000, 6: 10_000, 12: 10_000}
 _DERIVATIVES: Final = {"FUT": "FUT", "CE": "OPT", "PE": "OPT"}
+_RIGHTS: Final = {"CE": 1, "PE": -1}
+_EXCHANGES: Final = {"NFO": "NSE", "BFO": "BSE"}
+"""Kite calls the derivatives segments of the two exchanges so; a durable key names the exchange."""
+_INDICES: Final = {
+    "NIFTY": "NIFTY 50",
+    "BANKNIFTY": "NIFTY BANK",
+    "FINNIFTY": "NIFTY FIN SERVICE",
+    "MIDCPNIFTY": "NIFTY MID SELECT",
+    "NIFTYNXT50": "NIFTY NEXT 50",
+    "SENSEX": "SENSEX",
+    "BANKEX": "BANKEX",
+}
+"""Kite's symbol of the index behind a derivative's name. Source: Kite's instrument dump."""
+
+
+_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
+_EXPIRES: Final = time(15, 30)
 
 
 class InstrumentError(AtmandError):
@@ -68,7 +86,8 @@ class Instrument:
 
     Prices (`tick`, `lower_band`, `upper_band`) are integers in `price_scale` units a rupee. `symbol` is what the broker
     calls it, `name` the company or, for a derivative, its underlying. `freeze` is the most units an order may have.
-    `freeze`, the bands, `isin` and `sector` are 0 or empty where the source does not tell.
+    `freeze`, the bands, `isin` and `sector` are 0 or empty where the source does not tell. A derivative has an `expiry`
+    and the durable key of its `underlying`; an option also a `strike` in price units and a `right`, +1 call, -1 put.
     """
 
     key: str
@@ -86,6 +105,10 @@ class Instrument:
     upper_band: int
     tradable: bool
     sector: str
+    underlying: str = ""
+    expiry: date | None = None
+    strike: int = 0
+    right: int = 0
 
 
 def resolve(name: str, instruments: Iterable[Instrument]) -> Instrument:
@@ -158,6 +181,14 @@ def tick_size(price_paise: int, day: date) -> int:
     return next(int(band["tick"]) for band in bands if price_paise <= band.get("up_to", price_paise))
 
 
+def expiry_ns(instrument: Instrument) -> int:
+    """Return when a derivative ends: the equity market's close (15:30 in India) of its last day; 0 for all else."""
+    if instrument.expiry is None:
+        return 0
+    close = datetime.combine(instrument.expiry, _EXPIRES, _INDIA)
+    return int(close.timestamp()) * 1_000_000_000
+
+
 def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
     """Return the names of what has derivatives in a dump."""
     return frozenset(instrument.name for instrument in instruments if instrument.segment in ("FUT", "OPT"))
@@ -194,6 +225,12 @@ def _alike(name: str, known: Iterable[str]) -> list[str]:
     return candidates
 
 
+def _underlying(exchange: str, name: str) -> str:
+    """Return the durable key of what a derivative is on: an index that Kite names otherwise, or a share."""
+    segment, symbol = ("INDEX", _INDICES[name]) if name in _INDICES else ("EQ", name)
+    return f"{_EXCHANGES.get(exchange, exchange)}:{segment}:{symbol}"
+
+
 class _KiteRow:
     """One row of the dump: its fields, and the line to blame."""
 
@@ -209,6 +246,7 @@ class _KiteRow:
         scale = price_scale_of(token)
         tick, lot = self._number("tick_size", scale), self._number("lot_size")
         segment = self._segment()
+        derivative = segment in ("FUT", "OPT")
         return Instrument(
             key=self._key(exchange, segment, symbol),
             isin="",
@@ -225,6 +263,10 @@ class _KiteRow:
             upper_band=0,
             tradable=segment != "INDEX" and scale == TRADED_SCALE and tick > 0 and lot > 0,
             sector="",
+            underlying=_underlying(exchange, self._row["name"]) if derivative else "",
+            expiry=date.fromisoformat(self._row["expiry"]) if derivative else None,
+            strike=int(Decimal(self._row["strike"]) * scale) if segment == "OPT" else 0,
+            right=_RIGHTS.get(self._row["instrument_type"], 0) if derivative else 0,
         )
 
     def _segment(self) -> str:
@@ -238,7 +280,7 @@ class _KiteRow:
     def _key(self, exchange: str, segment: str, symbol: str) -> str:
         if segment in ("EQ", "INDEX"):
             return f"{exchange}:{segment}:{symbol}"
-        future = f"{exchange}:{segment}:{self._row['name'] or symbol}:{self._expiry()}"
+        future = f"{_EXCHANGES.get(exchange, exchange)}:{segment}:{self._row['name'] or symbol}:{self._expiry()}"
         return future if segment == "FUT" else f"{future}:{self._strike()}:{self._row['instrument_type']}"
 
     def _expiry(self) -> date:

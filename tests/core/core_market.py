@@ -231,7 +231,7 @@ class Market:
         """Apply one record received `at` seconds after the opening; return a copy of its audit rows."""
         self.sequence += 1
         time_ns = max(self.engine.time_ns + 1, self.open_ns + round(at * SECOND))
-        record = Record(draft.kind, self.sequence, time_ns, draft.body, draft.rows, 1, source)
+        record = Record(draft.kind, self.sequence, time_ns, draft.body, draft.rows, draft.version, source)
         rows = self.engine.apply(record).copy()
         self.records.append(record)
         self.rows.append(rows)

@@ -57,10 +57,10 @@ def test_keys_are_durable_and_made_of_facts_not_of_symbols() -> None:
         "NSE:EQ:TCS",
         "NSE:INDEX:NIFTY 50",
         "BSE:INDEX:SENSEX",
-        "NFO:FUT:NIFTY:2026-07-28",
-        "NFO:FUT:INFY:2026-07-28",
-        "NFO:OPT:NIFTY:2026-07-28:24500:CE",
-        "NFO:OPT:ITC:2026-07-28:432.5:PE",
+        "NSE:FUT:NIFTY:2026-07-28",
+        "NSE:FUT:INFY:2026-07-28",
+        "NSE:OPT:NIFTY:2026-07-28:24500:CE",
+        "NSE:OPT:ITC:2026-07-28:432.5:PE",
         "CDS:FUT:USDINR:2026-07-29",
     ]
 
@@ -71,6 +71,21 @@ def test_ticks_and_scales_are_exact_integers() -> None:
     assert (facts["INFY"].price_scale, facts["INFY"].tick, facts["INFY"].lot) == (100, 5, 1)
     assert (facts["NIFTY26JULFUT"].tick, facts["NIFTY26JULFUT"].lot) == (10, 65)
     assert (facts["USDINR26JULFUT"].price_scale, facts["USDINR26JULFUT"].tick) == (10_000_000, 25_000)
+
+
+def test_a_derivative_knows_its_underlying_expiry_strike_and_right() -> None:
+    facts = {
+        instrument.symbol: (instrument.underlying, str(instrument.expiry), instrument.strike, instrument.right)
+        for instrument in ALL
+        if instrument.expiry is not None
+    }
+    assert facts == {
+        "NIFTY26JULFUT": ("NSE:INDEX:NIFTY 50", "2026-07-28", 0, 0),
+        "INFY26JULFUT": ("NSE:EQ:INFY", "2026-07-28", 0, 0),
+        "NIFTY26JUL24500CE": ("NSE:INDEX:NIFTY 50", "2026-07-28", 2_450_000, 1),
+        "ITC26JUL432.5PE": ("NSE:EQ:ITC", "2026-07-28", 43_250, -1),
+        "USDINR26JULFUT": ("CDS:EQ:USDINR", "2026-07-29", 0, 0),
+    }
 
 
 def test_only_priced_in_paise_and_no_index_is_tradable() -> None:
@@ -153,8 +168,8 @@ def test_no_text_makes_the_parser_fail_otherwise_than_with_its_own_error(text: s
         ("NSE:INFY", "NSE:EQ:INFY"),
         ("BSE:INFY", "BSE:EQ:INFY"),
         ("NSE:NIFTY 50", "NSE:INDEX:NIFTY 50"),
-        ("NFO:NIFTY26JULFUT", "NFO:FUT:NIFTY:2026-07-28"),
-        ("NFO:OPT:ITC:2026-07-28:432.5:PE", "NFO:OPT:ITC:2026-07-28:432.5:PE"),
+        ("NFO:NIFTY26JULFUT", "NSE:FUT:NIFTY:2026-07-28"),
+        ("NSE:OPT:ITC:2026-07-28:432.5:PE", "NSE:OPT:ITC:2026-07-28:432.5:PE"),
     ],
 )
 def test_a_name_is_a_key_or_an_exchange_and_symbol(name: str, key: str) -> None:
