@@ -34,7 +34,7 @@ _HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
              "entry_from_ns", "entry_to_ns", "square_off_ns"),
-    "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
+    "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument", "first_subscription",
              "entry_order", "exit_order", "target_order", "folded", "ready"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),

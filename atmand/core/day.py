@@ -9,10 +9,10 @@ import numpy as np
 
 from atmand.core.bars import IST_NS
 from atmand.core.jit import kernel
-from atmand.core.layout import header_of
+from atmand.core.layout import header_of, instrument_at, pair_at
 
 __all__ = [
-    "DAY", "OPENING", "clock_minute", "day_step", "minutes_since_open", "minutes_to_close", "opening_step",
+    "DAY", "OPENING", "clock_minute", "day_step", "days_to_expiry", "minutes_since_open", "minutes_to_close", "opening_step",
     "stream_end_ns", "weekday_of",
 ]  # fmt: skip
 
@@ -107,3 +107,12 @@ def minutes_to_close(t, end_ns):  # type: ignore[no-untyped-def]
     """Minutes from the bar's end to the session's close, on the bar's day."""
     closes = (header_of(t).session_close_ns + IST_NS) % _DAY_NS // _MINUTE_NS
     return float(closes - (end_ns + IST_NS) % _DAY_NS // _MINUTE_NS)
+
+
+@kernel
+def days_to_expiry(t, index, end_ns):  # type: ignore[no-untyped-def]
+    """Days from the bar's end until the pair's instrument expires; missing where it does not."""
+    expiry_ns = instrument_at(t, pair_at(t, index).instrument).expiry_ns
+    if expiry_ns == 0:
+        return math.nan
+    return (expiry_ns - end_ns) / float(_DAY_NS)

@@ -7,7 +7,7 @@ import math
 from atmand.core.jit import kernel
 from atmand.core.layout import instrument_at, pair_at
 
-__all__ = ["bars_held", "entry_price", "position", "position_value", "profit", "profit_r"]
+__all__ = ["bars_held", "entry_price", "position", "position_value", "profit", "profit_r", "trades_today"]
 
 
 @kernel
@@ -54,3 +54,9 @@ def profit_r(t, index, close):  # type: ignore[no-untyped-def]
 def position_value(t, index, close):  # type: ignore[no-untyped-def]
     """What the position is worth at the bar's close, in rupees; 0 without one."""
     return abs(float(pair_at(t, index).quantity)) * close
+
+
+@kernel
+def trades_today(t, index):  # type: ignore[no-untyped-def]
+    """Trades that were begun today in the instrument."""
+    return float(pair_at(t, index).trades_today)

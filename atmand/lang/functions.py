@@ -12,7 +12,7 @@ from typing import Final
 from atmand.core.columns import COLUMNS
 from atmand.lang.types import FREE, Type
 
-__all__ = ["FIELDS", "FUNCTIONS", "NAMES", "PARTS", "Function", "Name", "call_of"]
+__all__ = ["CROSS_SECTION", "FIELDS", "FUNCTIONS", "NAMES", "PARTS", "SIGNALS", "Function", "Name", "call_of"]
 
 FIELDS: Final = {"open": "open_", "high": "high", "low": "low", "close": "close", "volume": "volume"}
 """Bar fields and the locals that hold them in generated code; prices in rupees."""

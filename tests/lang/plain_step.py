@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -10,12 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core import crossing, indicators
-from atmand.core.layout import VERDICT
-from atmand.lang.expressions import FIELDS
+from atmand.core import columns, cross, crossing, day, functions, indicators, position
+from atmand.core.jit import address_of, kernel_rows
+from atmand.core.layout import ARENA, VERDICT, header_of
+from atmand.lang.functions import FIELDS
 from atmand.lang.source import SourceText
 from atmand.lang.strategy import Parameter, Rules, Size, Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_expression
+
+
+_ROOMS = (indicators, crossing, functions, columns, cross, day, position)
 
 
 def file_of(expression: str, params: Mapping[str, Parameter] | None = None, **signals: str) -> StrategyFile:
@@ -60,10 +65,13 @@ def evaluate(file: StrategyFile, expression: str, bars: list[dict[str, np.float6
 
 def _namespace(structure: Structure) -> dict[str, Any]:
     names: dict[str, Any] = {"np": np, "math": math, "VERDICT": VERDICT, "kernel": lambda function: function}
-    for room in (indicators, crossing):
-        for name in room.__all__:
+    rows = structure.compiled.steps.values()
+    steps = [(importlib.import_module(row.module), [row.name]) for row in rows]
+    for room, known in [(room, room.__all__) for room in _ROOMS] + steps:
+        for name in known:
             kept = getattr(room, name)
             names[name] = getattr(kept, "py_func", kept)
+    names["header_of"] = getattr(header_of, "py_func", header_of)
     exec(structure.text, names)
     return names
 
