@@ -25,6 +25,7 @@ DAYS = (date(2026, 7, 1), date(2026, 7, 2), date(2026, 7, 3))
 MINUTES = 375
 HOLDER = """name = "holder"
 universe = ["NSE:AAA"]
+[trade]
 product = "CNC"
 [entry]
 long = "close > sma(5)"

@@ -14,7 +14,16 @@ from atmand.core.jit import kernel, routine
 from atmand.core.layout import closed_at, header_of, instrument_at, pair_at, ring_at, series_at, subscription_at
 from atmand.core.records import BarFlag
 
-__all__ = ["IST_NS", "NEVER_NS", "bar_end_ns", "close_due_bars", "gap_into_bars", "merge_history", "tick_into_bars"]
+__all__ = [
+    "IST_NS",
+    "NEVER_NS",
+    "bar_end_ns",
+    "close_due_bars",
+    "gap_into_bars",
+    "merge_history",
+    "older_tick_into_bars",
+    "tick_into_bars",
+]
 
 NEVER_NS: Final = np.iinfo(np.int64).max
 IST_NS: Final = 19_800_000_000_000
@@ -97,6 +106,33 @@ def tick_into_bars(t, instrument_index, price, volume, bucket_ns, flags):  # typ
         else:
             _next_bar(t, index, start_ns, price, volume, flags)
         index = series.next
+
+
+@routine
+def older_tick_into_bars(t, instrument_index, price, bucket_ns):  # type: ignore[no-untyped-def]
+    """Add a tick that a newer one overtook to the open bars that it belongs to; for closed bars it is counted.
+
+    Its volume was in the newer tick's already, and a newer price of the same bar stays the close.
+    """
+    h = header_of(t)
+    index = instrument_at(t, instrument_index).first_series
+    while index >= 0:
+        series = series_at(t, index)
+        start_ns = _bucket_ns(h, series.period_ns, bucket_ns)
+        if start_ns == series.building.start_ns:
+            _widen(series.building, price)
+        elif start_ns == series.pending.start_ns:
+            _add_tick(series.pending, price, np.int64(0), np.int64(0))
+        else:
+            h.late_ticks += 1
+        index = series.next
+
+
+@kernel
+def _widen(bar, price):  # type: ignore[no-untyped-def]
+    bar.high = max(bar.high, price)
+    bar.low = min(bar.low, price)
+    bar.ticks += 1
 
 
 @kernel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
-from atmand.core.words import OrderState, Purpose
+from atmand.core.words import OrderState, Purpose, Reason
 from atmand.errors import DamagedError
 
 __all__ = [
@@ -33,18 +33,23 @@ SCHEMA: Final = 1
 _HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns"),
-    "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument", "first_subscription",
-             "entry_order", "exit_order", "target_order", "folded", "ready"),
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "cooldown", "max_adds", "max_reduces", "max_trades",
+             "participation_ppm", "limit_entry", "entry_wait_ns"),
+    "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
+             "first_subscription",
+             "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
+             "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
+             "proposed_marks", "rank"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
-_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today",)}
+_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today", "trades_today")}
 _TRADE_SUMS: Final = (
     "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise", "bars_held",
 )  # fmt: skip
 _ENDS_WITH_TRADE: Final = (
     "side", "stop_price", "target_price", "stop_distance", "target_distance", "exit_reason",
+    "trail_distance", "trail_after", "breakeven", "best_price", "stop_reason",
 )  # fmt: skip
 _SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
 
@@ -115,6 +120,7 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
         else:
             lost.append(f"{row['book']} {row['instrument']}")
     _load_orders(layout, document["orders"], books, keys, places)
+    _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0
     return lost
 
@@ -146,7 +152,7 @@ def _book_names(layout: Layout) -> list[str]:
 
 
 def _is_alive(pair: Any) -> bool:
-    return bool(pair["quantity"] or pair["trade"] or pair["blocked"])
+    return bool(pair["quantity"] or pair["trade"] or pair["blocked"] or pair["cooling"] or pair["group"])
 
 
 def _fields(row: Any, kind: str) -> dict[str, int]:
@@ -166,6 +172,13 @@ def _load_named(
         if name in places:
             _load_fields(rows, places[name], kind, document)
     return [name for name in documents if name not in places]
+
+
+def _sum_cash(arena: NDArray[np.uint8], accounts: int) -> None:
+    """An account's cash is its books': one that is gone has taken its own along."""
+    books = table(arena, "books")
+    for index in range(accounts):
+        table(arena, "accounts")["cash_paise"][index] = books["cash_paise"][books["account"] == index].sum()
 
 
 def _load_orders(
@@ -249,7 +262,7 @@ def _book_fill(pair: dict[str, Any], fill: Any) -> int:
     """Move a position by one fill; return what it realised, in paise."""
     side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
     pair["costs_paise"] += int(fill["costs"])
-    if side < 0:
+    if side < 0 and int(fill["reason"]) != Reason.NETTED:
         pair["sold_today"] += quantity
     if side == pair["side"]:
         pair["quantity"] += side * quantity

@@ -1,7 +1,7 @@
-"""From a strategy's verdict on a closed bar to an order: exits first, then risk, then the entry.
+"""From a strategy's verdict on a closed bar to an order: exits first, then the entries of all strategies by rank.
 
-The generated program calls `decide` once for each (book, instrument) whose bar closed; everything that is the same
-for every strategy is here, so that generated code holds expressions only.
+The generated program calls `decide` once for each (book, instrument) whose bar closed, then `settle`; everything that
+is the same for every strategy is here, so that generated code holds expressions only.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.exits import distance, take_terms
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
-from atmand.core.matching import request_exit, submit
-from atmand.core.orders import emit
+from atmand.core.matching import request_exit, request_reduction, submit
+from atmand.core.netting import net_orders
+from atmand.core.orders import cancel, emit
+from atmand.core.portfolio import propose, take_proposal, withdraw
 from atmand.core.records import Kind
-from atmand.core.risk import entry_refusal, protected_limit
-from atmand.core.words import OrderKind, Purpose, Reason, StepFlag
+from atmand.core.risk import entry_refusal
+from atmand.core.sizing import entry_limit, units_wanted, whole_lots
+from atmand.core.words import OrderKind, Percent, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "mark_books"]
+__all__ = ["decide", "mark_books", "settle"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -29,9 +33,22 @@ _ENTER_LONG: Final = np.int64(StepFlag.ENTER_LONG)
 _ENTER_SHORT: Final = np.int64(StepFlag.ENTER_SHORT)
 _EXIT_LONG: Final = np.int64(StepFlag.EXIT_LONG)
 _EXIT_SHORT: Final = np.int64(StepFlag.EXIT_SHORT)
+_ADD_LONG: Final = np.int64(StepFlag.ADD_LONG)
+_ADD_SHORT: Final = np.int64(StepFlag.ADD_SHORT)
+_REDUCE_LONG: Final = np.int64(StepFlag.REDUCE_LONG)
+_REDUCE_SHORT: Final = np.int64(StepFlag.REDUCE_SHORT)
+_STOP_PERCENT: Final = np.int64(Percent.STOP)
+_TARGET_PERCENT: Final = np.int64(Percent.TARGET)
 _RULE: Final = np.int64(Reason.RULE)
+_BARS: Final = np.int64(Reason.BARS)
+_REDUCE: Final = np.int64(Reason.REDUCE)
+_ADD: Final = np.int64(Reason.ADD)
+_REPLACED: Final = np.int64(Reason.REPLACED)
+_COOLDOWN: Final = np.int64(Reason.COOLDOWN)
+_TRADES_A_DAY: Final = np.int64(Reason.TRADES_A_DAY)
 _CAPACITY: Final = np.int64(Reason.CAPACITY)
 _MARKET: Final = np.int64(OrderKind.MARKET)
+_LIMIT: Final = np.int64(OrderKind.LIMIT)
 _ENTRY: Final = np.int64(Purpose.ENTRY)
 _DECISION: Final = np.int64(Kind.AUDIT_DECISION)
 _MARK: Final = np.int64(Kind.AUDIT_MARK)
@@ -39,34 +56,156 @@ _MARK: Final = np.int64(Kind.AUDIT_MARK)
 
 @routine
 def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
-    """Act on the verdict that a pair's step came to on a closed bar."""
+    """Act on the verdict that a pair's step came to on a closed bar: exit at once, or propose an entry."""
     pair = pair_at(t, pair_index)
     flags = verdict_at(t, pair_index).flags
     pair.ready = flags & _READY
     if header_of(t).decisions == 0:
         return
+    withdraw(t, pair_index)
     if pair.quantity != 0:
         pair.bars_held += 1
-        leave = _EXIT_LONG if pair.quantity > 0 else _EXIT_SHORT
-        if flags & leave and pair.exit_reason == 0:
-            request_exit(t, pair_index, _RULE)
+        if flags & _READY:
+            take_terms(instrument_at(t, pair.instrument), pair, verdict_at(t, pair_index))
+            if pair.exit_reason == 0:
+                _manage(t, pair_index, bar, flags)
         return
     pair.blocked = 0
+    cooling = pair.cooling > 0
+    if cooling:
+        pair.cooling -= 1
     if pair.entry_order >= 0 or flags & (_ENTER_LONG | _ENTER_SHORT) == 0:
         return
+    book = book_at(t, pair.book)
     side = np.int64(1) if flags & _ENTER_LONG else np.int64(-1)
-    _enter(t, pair_index, bar, side)
+    _draw_up(t, pair_index, bar, side, 1.0)
+    if cooling:
+        _audit_decision(t, pair_index, _COOLDOWN)
+    elif book.max_trades > 0 and pair.trades_today >= book.max_trades:
+        _audit_decision(t, pair_index, _TRADES_A_DAY)
+    else:
+        propose(t, pair_index, verdict_at(t, pair_index).rank)
 
 
 @kernel
-def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
-    """Size, check and send an entry; the decision is audited whether it fired or was blocked."""
+def _draw_up(t, pair_index, bar, side, share):  # type: ignore[no-untyped-def]
+    """Write an entry down as it will be proposed: side, units, and the bar that asks for it."""
+    pair = pair_at(t, pair_index)
+    limit = entry_limit(t, pair_index, side)
+    pair.proposed_side = side
+    pair.proposed_units = whole_lots(
+        instrument_at(t, pair.instrument), units_wanted(t, pair_index, side, limit) * share
+    )
+    pair.proposed_close = bar.close
+    pair.proposed_bar_ns = bar.start_ns
+    pair.proposed_marks = bar.marks
+
+
+@kernel
+def _manage(t, pair_index, bar, flags):  # type: ignore[no-untyped-def]
+    """Leave an open position, take a part of it off, or add to it: the first of them that the bar asks for."""
+    pair = pair_at(t, pair_index)
+    book = book_at(t, pair.book)
+    verdict = verdict_at(t, pair_index)
+    long = pair.quantity > 0
+    if flags & (_EXIT_LONG if long else _EXIT_SHORT):
+        request_exit(t, pair_index, _RULE)
+    elif verdict.bars > 0.0 and pair.bars_held >= verdict.bars:
+        request_exit(t, pair_index, _BARS)
+    elif flags & (_REDUCE_LONG if long else _REDUCE_SHORT) and pair.reduces < book.max_reduces:
+        _reduce(t, pair_index, verdict.reduce)
+    elif flags & (_ADD_LONG if long else _ADD_SHORT) and pair.adds < book.max_adds:
+        _propose_addition(t, pair_index, bar, verdict)
+
+
+@kernel
+def _propose_addition(t, pair_index, bar, verdict):  # type: ignore[no-untyped-def]
+    """Propose to add a share of what the file's size says now, unless an order of the position is still out."""
+    pair = pair_at(t, pair_index)
+    if pair.entry_order < 0 and pair.exit_order < 0 and verdict.add > 0.0:
+        _draw_up(t, pair_index, bar, pair.side, verdict.add)
+        propose(t, pair_index, verdict.rank)
+
+
+@kernel
+def _reduce(t, pair_index, share):  # type: ignore[no-untyped-def]
+    """Take a share of the position off in whole lots; a share that leaves nothing is an exit."""
+    pair = pair_at(t, pair_index)
+    if pair.exit_order >= 0 or not share > 0.0:
+        return
+    held = abs(pair.quantity)
+    lot = instrument_at(t, pair.instrument).lot
+    units = np.int64(math.floor(held * min(share, 1.0))) // lot * lot
+    if units >= held:
+        request_exit(t, pair_index, _REDUCE)
+    else:
+        request_reduction(t, pair_index, units)
+
+
+@routine
+def settle(t):  # type: ignore[no-untyped-def]
+    """Make the entries that this record's strategies proposed, in their order, then net them against its exits."""
+    index = take_proposal(t)
+    while index >= 0:
+        if pair_at(t, index).quantity == 0:
+            _enter(t, index)
+        else:
+            _add(t, index)
+        index = take_proposal(t)
+    net_orders(t)
+
+
+@kernel
+def _enter(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and send a proposed entry."""
     pair = pair_at(t, pair_index)
     instrument = instrument_at(t, pair.instrument)
-    limit = protected_limit(header_of(t), instrument, side)
     verdict = verdict_at(t, pair_index)
-    units = _units(instrument, side, verdict.quantity, verdict.value)
-    reason = entry_refusal(t, pair_index, side, units, limit, bar.marks)
+    limit = entry_limit(t, pair_index, pair.proposed_side)
+    if not _is_allowed(t, pair_index, limit):
+        return
+    pair.stop_distance = distance(instrument, verdict.stop, verdict.percent_of & _STOP_PERCENT)
+    pair.target_distance = distance(instrument, verdict.target, verdict.percent_of & _TARGET_PERCENT)
+    take_terms(instrument, pair, verdict)
+    pair.entry_bar_ns = pair.proposed_bar_ns
+    pair.trade = 0
+    _send(t, pair_index, limit, _RULE)
+
+
+@kernel
+def _add(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and send a proposed addition. A resting target would meet it, so that comes back afterwards."""
+    pair = pair_at(t, pair_index)
+    limit = entry_limit(t, pair_index, pair.proposed_side)
+    if pair.exit_reason != 0 or not _is_allowed(t, pair_index, limit):
+        return
+    cancel(t, pair.target_order, _REPLACED)
+    _send(t, pair_index, limit, _ADD)
+    if pair.entry_order >= 0:
+        pair.adds += 1
+
+
+@kernel
+def _send(t, pair_index, limit, reason):  # type: ignore[no-untyped-def]
+    pair = pair_at(t, pair_index)
+    kind = _LIMIT if book_at(t, pair.book).limit_entry else _MARKET
+    pair.entry_order = submit(t, pair_index, pair.proposed_side, kind, _ENTRY, pair.proposed_units, limit, reason)
+    if pair.entry_order < 0:
+        pair.blocked = _CAPACITY
+
+
+@kernel
+def _is_allowed(t, pair_index, limit):  # type: ignore[no-untyped-def]
+    """Check a proposal against risk; the decision is audited whether it fired or was blocked."""
+    pair = pair_at(t, pair_index)
+    reason = entry_refusal(t, pair_index, pair.proposed_side, pair.proposed_units, limit, pair.proposed_marks)
+    _audit_decision(t, pair_index, reason)
+    return reason == 0
+
+
+@kernel
+def _audit_decision(t, pair_index, reason):  # type: ignore[no-untyped-def]
+    pair = pair_at(t, pair_index)
     emit(
         t,
         _DECISION,
@@ -74,10 +213,10 @@ def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
         pair.instrument,
         _0,
         _0,
-        side,
-        units,
-        bar.close,
-        bar.start_ns,
+        pair.proposed_side,
+        pair.proposed_units,
+        pair.proposed_close,
+        pair.proposed_bar_ns,
         _0,
         _1 if reason == 0 else _0,
         reason,
@@ -85,35 +224,6 @@ def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
     pair.blocked = reason
     if reason != 0:
         header_of(t).refused += 1
-        return
-    pair.stop_distance = _paise(instrument, verdict.stop)
-    pair.target_distance = _paise(instrument, verdict.target)
-    pair.entry_bar_ns = bar.start_ns
-    pair.trade = 0
-    pair.entry_order = submit(t, pair_index, side, _MARKET, _ENTRY, units, limit, _RULE)
-    if pair.entry_order < 0:
-        pair.blocked = _CAPACITY
-
-
-@kernel
-def _paise(instrument, rupees):  # type: ignore[no-untyped-def]
-    """Turn a distance in rupees into the instrument's price units; NaN, zero and negative distances are none."""
-    if not rupees > 0.0 or rupees > 1e9:
-        return np.int64(0)
-    return np.int64(math.floor(rupees * instrument.price_scale + 0.5))
-
-
-@kernel
-def _units(instrument, side, quantity, value):  # type: ignore[no-untyped-def]
-    """Units to trade: a stated quantity, or what a value in rupees buys at the touch, in whole lots."""
-    units = np.int64(0)
-    if quantity > 0.0 and quantity < 1e12:
-        units = np.int64(math.floor(quantity))
-    elif value > 0.0 and value < 1e12:
-        touch = instrument.ask[0].price if side > 0 else instrument.bid[0].price
-        if touch > 0:
-            units = np.int64(math.floor(value * instrument.price_scale / touch))
-    return units // instrument.lot * instrument.lot
 
 
 @routine

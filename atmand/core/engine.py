@@ -16,7 +16,7 @@ from atmand.core.books import books_document, load_books, open_next_day
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Program
-from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
+from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows, upgraded
 from atmand.core.state import Layout, carry_over, lay_out, table
 from atmand.core.ticks import MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.errors import AtmandError
@@ -149,7 +149,7 @@ class Engine:
             rows = decoded_ticks(result)
             self.packets_skipped += decoded_skipped(result)
         else:
-            body = self._writable(record.body)
+            body = self._writable(upgraded(record).body)
         kind = int(record.kind)  # typing an enumeration's member would cost twenty times the call
         n = self._program.apply(self._layout.arena, kind, body, rows, record.sequence, record.time_ns)
         return self._outputs[:n]

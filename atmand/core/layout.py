@@ -56,8 +56,9 @@ INSTRUMENT: Final = np.dtype(
     [
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
-        *_rows("first_series", "first_pair", "first_order"),
+        *_rows("first_series", "first_pair", "first_order", "sector"),
         *_rows("underlying", "expiry_ns", "strike", "right"),
+        *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
         ("ask", LEVEL, (DEPTH,)),
     ],
@@ -92,7 +93,8 @@ BOOK: Final = np.dtype(
         "entry_from_ns", "entry_to_ns", "square_off_ns", "squared",
         "cash_paise", "capital_paise", "costs_paise", "realised_paise", "equity_paise", "day_equity_paise",
         "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
-        "positions", "orders_today", "paused", "working",
+        "positions", "orders_today", "paused", "working", "run_off",
+        "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
     )
 )  # fmt: skip
 
@@ -113,22 +115,39 @@ PAIR: Final = np.dtype(
             "entry_index",
         ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
+        *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit"),
+        *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
+        *_rows("group", "group_row", "leg"),
+        *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
+        *_rows("proposed_marks"),
+        ("rank", "f8"),
     ]
 )
-"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values."""
+"""A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
+
+Distances of stops are price units, or, below zero, millionths of the entry's average price. A contract that only a
+group of legs trades has no structure and no series (-1); `group` is the id of its group, `group_row` its place.
+"""
 
 ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next",
+        "touched", "next", "netted",
     )
 )  # fmt: skip
 
 VERDICT: Final = np.dtype(
-    [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value")]], align=True
+    [
+        ("flags", "i8"),
+        ("percent_of", "i8"),
+        *[(name, "f8") for name in ("stop", "target", "trail", "trail_after", "breakeven", "bars")],
+        *[(name, "f8") for name in ("quantity", "value", "risk", "percent", "add", "reduce", "limit", "rank")],
+    ],
+    align=True,
 )
-"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade.
+"""What a strategy's step came to on a closed bar: StepFlag bits; distances in rupees or, by the Percent bits, in
+percent; how much to trade: units, rupees, rupees at risk or percent of the equity; a limit price in rupees; a rank.
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
@@ -166,6 +185,9 @@ ARENA: Final = np.dtype(
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
         *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade"),
         *_rows("columns_each"),
+        *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
+        *_rows("account_positions", "underlying_positions", "sector_positions"),
+        *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
         *_rows(*_COUNTERS),
         *[(f"{name}_{part}", "i8") for name in TABLES for part in ("at", "n")],
     ]

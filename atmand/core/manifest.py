@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["BookPlan", "Manifest", "Program", "StreamPlan", "StructurePlan"]
+__all__ = ["Amount", "BookPlan", "LegPlan", "Manifest", "Program", "StreamPlan", "StructurePlan"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,33 @@ class StructurePlan:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """A distance of a leg: a number, or the parameter of a slot; rupees, or percent of the premium. 0 is none."""
+
+    value: float = 0.0
+    slot: int = -1
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class LegPlan:
+    """A leg of a group, as the kernel reads it; the rules' numbers are those of `words.py`."""
+
+    side: int
+    right: int
+    strike_rule: int
+    strike_value: float
+    expiry_rule: int
+    expiry_days: int
+    ratio: int
+    loss: Amount
+    target: Amount
+    trail: Amount
+    reentries: int
+    at_new_strike: bool
+
+
+@dataclass(frozen=True)
 class BookPlan:
     """A book: one strategy traded for one account. Times are nanoseconds after midnight in India, 0 = none."""
 
@@ -62,6 +89,21 @@ class BookPlan:
     """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
     stream_bars: tuple[int, ...] = ()
     """The same for each of the structure's streams."""
+    cooldown: int = 0
+    """Bars after an exit on which nothing is entered."""
+    max_adds: int = 0
+    max_reduces: int = 0
+    max_trades: int = 0
+    """Trades a day in one instrument; 0 = any number."""
+    participation_ppm: int = 0
+    """Millionths of a minute's volume that the orders in one instrument may take; 0 = all that is offered."""
+    limit_entry: bool = False
+    """Entries are limit orders at the price that the step names."""
+    entry_wait_ns: int = 0
+    """How long an entry may wait for its fill; 0 = the session's term."""
+    legs: tuple[LegPlan, ...] = ()
+    combined: tuple[Amount, ...] = ()
+    """Loss, target and trail over all legs, in rupees."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +126,7 @@ class Manifest:
         document: dict[str, Any] = orjson.loads(text)
         return cls(
             structures=tuple(_structure_plan(row) for row in document["structures"]),
-            books=tuple(
-                BookPlan(**{**row, "values": tuple(row["values"]), "stream_bars": tuple(row.get("stream_bars", ()))})
-                for row in document["books"]
-            ),
+            books=tuple(_book_plan(row) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],
             signals=tuple(document.get("signals", ())),
@@ -97,6 +136,16 @@ class Manifest:
 def _structure_plan(row: dict[str, Any]) -> StructurePlan:
     streams = tuple(StreamPlan(**stream) for stream in row.get("streams", ()))
     return StructurePlan(**{**row, "params": tuple(row["params"]), "streams": streams})
+
+
+def _book_plan(row: dict[str, Any]) -> BookPlan:
+    legs = [
+        LegPlan(**{**leg, **{name: Amount(**leg[name]) for name in ("loss", "target", "trail")}})
+        for leg in row.get("legs", ())
+    ]
+    combined = tuple(Amount(**amount) for amount in row.get("combined", ()))
+    lists = {"values": tuple(row["values"]), "stream_bars": tuple(row.get("stream_bars", ()))}
+    return BookPlan(**{**row, **lists, "legs": tuple(legs), "combined": combined})
 
 
 @dataclass(frozen=True)

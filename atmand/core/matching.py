@@ -10,15 +10,16 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.exits import arm, ratchet
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
 from atmand.core.orders import cancel, end_order, fill, make_order, transition
 from atmand.core.records import SessionFlag
-from atmand.core.risk import crosses_own, protected_limit, round_to_tick
+from atmand.core.risk import crosses_own, protected_limit
 from atmand.core.ticks import DEPTH
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
-__all__ = ["expire_orders", "match_instrument", "request_exit", "submit", "watch_exits"]
+__all__ = ["expire_orders", "match_instrument", "request_exit", "request_reduction", "submit", "watch_exits"]
 
 _HELD: Final = np.int64(OrderState.HELD)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -35,18 +36,22 @@ _LIMIT: Final = np.int64(OrderKind.LIMIT)
 _NO_REASON: Final = np.int64(Reason.NONE)
 _BAR_PATH: Final = np.int64(SessionFlag.BAR_PATH)
 _BY_STOP: Final = np.int64(Reason.STOP)
+_BY_REDUCTION: Final = np.int64(Reason.REDUCE)
 _BY_TARGET: Final = np.int64(Reason.TARGET)
 _BY_EXPIRY: Final = np.int64(Reason.ENTRY_EXPIRED)
 _BY_SESSION_END: Final = np.int64(Reason.SESSION_END)
 _BY_REPLACEMENT: Final = np.int64(Reason.REPLACED)
 _BY_SELF_CROSS: Final = np.int64(Reason.SELF_CROSS)
 _MINUTE_NS: Final = 60_000_000_000
+_MILLION: Final = 1_000_000
+_UNBOUNDED: Final = np.int64(np.iinfo(np.int64).max)
 
 
 @kernel
 def submit(t, pair_index, side, kind, purpose, quantity, limit, reason):  # type: ignore[no-untyped-def]
     """Make an order, held back while it would cross one of our own; return its row or -1."""
     pair = pair_at(t, pair_index)
+    header_of(t).fresh += 1
     held = crosses_own(t, pair.instrument, book_at(t, pair.book).account, side, limit)
     return make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, _HELD if held else _SENT)
 
@@ -59,8 +64,9 @@ def request_exit(t, pair_index, reason):  # type: ignore[no-untyped-def]
     """
     pair = pair_at(t, pair_index)
     cancel(t, pair.entry_order, _BY_REPLACEMENT)
-    if pair.quantity == 0 or pair.exit_order >= 0:
+    if pair.quantity == 0 or (pair.exit_order >= 0 and not _is_reduction(t, pair.exit_order)):
         return
+    cancel(t, pair.exit_order, _BY_REPLACEMENT)
     cancel(t, pair.target_order, _BY_REPLACEMENT)
     pair.exit_reason = reason
     side = np.int64(-1) if pair.quantity > 0 else np.int64(1)
@@ -69,6 +75,28 @@ def request_exit(t, pair_index, reason):  # type: ignore[no-untyped-def]
         return
     _clear_way(t, pair_index, side, limit)
     pair.exit_order = submit(t, pair_index, side, _MARKET, _EXIT, abs(pair.quantity), limit, reason)
+
+
+@routine
+def request_reduction(t, pair_index, quantity):  # type: ignore[no-untyped-def]
+    """Ask for a part of a position to be closed at the market; its target comes back for what is left."""
+    pair = pair_at(t, pair_index)
+    side = -pair.side
+    limit = protected_limit(header_of(t), instrument_at(t, pair.instrument), side)
+    if limit <= 0 or quantity <= 0:
+        return
+    cancel(t, pair.entry_order, _BY_REPLACEMENT)
+    cancel(t, pair.target_order, _BY_REPLACEMENT)
+    _clear_way(t, pair_index, side, limit)
+    pair.exit_order = submit(t, pair_index, side, _MARKET, _EXIT, quantity, limit, _BY_REDUCTION)
+    if pair.exit_order >= 0:
+        pair.reduces += 1
+
+
+@kernel
+def _is_reduction(t, slot):  # type: ignore[no-untyped-def]
+    """Say whether an exit takes only a part: a stop, a rule or the square-off goes before it."""
+    return order_at(t, slot).reason == _BY_REDUCTION
 
 
 @kernel
@@ -119,6 +147,8 @@ def _match_order(t, instrument_index, slot):  # type: ignore[no-untyped-def]
         _reprice(t, o)
     if o.purpose == _TARGET and h.session_flags & _BAR_PATH:
         _match_target_on_path(t, slot)
+    elif o.kind == _LIMIT and o.purpose == _ENTRY and h.session_flags & _BAR_PATH:
+        _match_limit_on_path(t, slot)
     else:
         _take_depth(t, slot)
 
@@ -140,12 +170,14 @@ def _take_depth(t, slot):  # type: ignore[no-untyped-def]
     purpose = o.purpose
     side = o.side
     limit = o.limit
-    open_quantity = o.quantity - o.filled
+    open_quantity = min(o.quantity - o.filled, _allowance(t, pair_index))
     filled = np.int64(0)
+    if open_quantity <= 0:
+        return
     for level in range(DEPTH):
         price = instrument.ask[level].price if side > 0 else instrument.bid[level].price
         quantity = instrument.ask[level].quantity if side > 0 else instrument.bid[level].quantity
-        if quantity <= 0 or price <= 0 or (price - limit) * side > 0:
+        if quantity <= 0 or price <= 0 or (price - limit) * side > 0 or _beyond_band(instrument, price):
             break
         quantity = min(quantity, open_quantity)
         if side > 0:
@@ -157,8 +189,55 @@ def _take_depth(t, slot):  # type: ignore[no-untyped-def]
         fill(t, slot, quantity, price)
         if open_quantity == 0:
             break
-    if filled > 0 and purpose == _ENTRY:
-        _arm(t, pair_index)
+    _took(t, pair_index, purpose, filled)
+
+
+@kernel
+def _took(t, pair_index, purpose, quantity):  # type: ignore[no-untyped-def]
+    """Remember what an order took of the minute's volume; an entry's stop and target follow what it paid."""
+    pair_at(t, pair_index).minute_taken += quantity
+    if quantity > 0 and purpose == _ENTRY:
+        arm(t, pair_index)
+
+
+@kernel
+def _beyond_band(instrument, price):  # type: ignore[no-untyped-def]
+    """Say whether a price lies outside the circuit band: nothing trades there, whatever a packet quotes."""
+    return price < instrument.lower_band or (instrument.upper_band > 0 and price > instrument.upper_band)
+
+
+@kernel
+def _allowance(t, pair_index):  # type: ignore[no-untyped-def]
+    """Return how much a pair's orders may still take in this minute.
+
+    It is the file's share of what traded in the minute before, or in this one where that is more.
+    """
+    pair = pair_at(t, pair_index)
+    ppm = book_at(t, pair.book).participation_ppm
+    if ppm == 0:
+        return _UNBOUNDED
+    instrument = instrument_at(t, pair.instrument)
+    if pair.minute_ns != instrument.minute_ns:
+        pair.minute_ns = instrument.minute_ns
+        pair.minute_taken = 0
+    return max(instrument.minute_volume, instrument.last_minute_volume) * ppm // _MILLION - pair.minute_taken
+
+
+@kernel
+def _match_limit_on_path(t, slot):  # type: ignore[no-untyped-def]
+    """On a path drawn out of a bar, a limit fills at its price once that was traded through; a gap takes the open."""
+    o = order_at(t, slot)
+    instrument = instrument_at(t, o.instrument)
+    if (o.limit - instrument.last_price) * o.side <= 0:
+        return
+    if instrument.minute_began:
+        _take_depth(t, slot)
+        return
+    quantity = min(o.quantity - o.filled, _allowance(t, o.pair))
+    if quantity > 0:
+        pair_index = o.pair
+        fill(t, slot, quantity, o.limit)
+        _took(t, pair_index, _ENTRY, quantity)
 
 
 @kernel
@@ -173,21 +252,11 @@ def _match_target_on_path(t, slot):  # type: ignore[no-untyped-def]
     if (instrument.last_price - o.limit) * o.side <= 0:
         o.touched = 1
     if o.touched and instrument.exchange_ns % _MINUTE_NS >= h.path_last_ns:
-        fill(t, slot, o.quantity - o.filled, o.limit)
-
-
-@kernel
-def _arm(t, pair_index):  # type: ignore[no-untyped-def]
-    """Set stop and target round what the entry really paid, on the instrument's grid."""
-    pair = pair_at(t, pair_index)
-    if pair.quantity == 0:
-        return
-    tick = instrument_at(t, pair.instrument).tick
-    average = pair.entry_value // pair.entry_quantity
-    if pair.stop_distance > 0:
-        pair.stop_price = max(round_to_tick(average - pair.side * pair.stop_distance, tick, -pair.side), tick)
-    if pair.target_distance > 0:
-        pair.target_price = max(round_to_tick(average + pair.side * pair.target_distance, tick, pair.side), tick)
+        quantity = min(o.quantity - o.filled, _allowance(t, o.pair))
+        if quantity > 0:
+            pair_index = o.pair
+            fill(t, slot, quantity, o.limit)
+            _took(t, pair_index, _TARGET, quantity)
 
 
 @routine
@@ -198,17 +267,19 @@ def watch_exits(t, instrument_index):  # type: ignore[no-untyped-def]
     index = instrument_at(t, instrument_index).first_pair
     while index >= 0:
         pair = pair_at(t, index)
-        if pair.quantity != 0 and pair.exit_order < 0:
+        if pair.quantity != 0 and (pair.exit_order < 0 or _is_reduction(t, pair.exit_order)):
             if pair.exit_reason != 0:
                 request_exit(t, index, pair.exit_reason)
             elif pair.stop_price > 0 and (price - pair.stop_price) * pair.side <= 0:
-                request_exit(t, index, _BY_STOP)
+                request_exit(t, index, max(pair.stop_reason, _BY_STOP))
                 if h.session_flags & _BAR_PATH and pair.exit_order >= 0 and order_at(t, pair.exit_order).state == _SENT:
                     _fill_stop_on_path(t, pair.exit_order)
-            elif pair.target_price > 0 and pair.target_order < 0 and pair.entry_order < 0:
-                pair.target_order = submit(
-                    t, index, -pair.side, _LIMIT, _TARGET, abs(pair.quantity), pair.target_price, _BY_TARGET
-                )
+            else:
+                if pair.target_price > 0 and pair.target_order < 0 and pair.entry_order < 0 and pair.exit_order < 0:
+                    pair.target_order = submit(
+                        t, index, -pair.side, _LIMIT, _TARGET, abs(pair.quantity), pair.target_price, _BY_TARGET
+                    )
+                ratchet(t, index, price)
         index = pair.next_in_instrument
 
 

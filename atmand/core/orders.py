@@ -16,7 +16,7 @@ from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.market.costs import dp_costs, order_costs
 
-__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "make_order", "transition"]
+__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "fill_netted", "make_order", "transition"]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -31,6 +31,7 @@ _EXPIRED: Final = np.int64(OrderState.EXPIRED)
 
 _0: Final = np.int64(0)
 _NO_REASON: Final = np.int64(Reason.NONE)
+_NETTED: Final = np.int64(Reason.NETTED)
 
 _ENTRY: Final = np.int64(Purpose.ENTRY)
 _EXIT: Final = np.int64(Purpose.EXIT)
@@ -56,7 +57,7 @@ def _allowed() -> np.ndarray[Any, np.dtype[np.int64]]:
         _HELD: (_SENT, _REJECTED, _CANCELLED, _EXPIRED),
         _SENT: (_OPEN, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED),
         _OPEN: (_OPEN, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED),
-        _PARTIAL: (_PARTIAL, _FILLED, _CANCELLED, _EXPIRED),
+        _PARTIAL: (_HELD, _PARTIAL, _FILLED, _CANCELLED, _EXPIRED),
         _CANCELLED: (_PARTIAL, _FILLED),
         _EXPIRED: (_PARTIAL, _FILLED),
     }
@@ -182,9 +183,11 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.costs = 0
     o.created_ns = h.time_ns
     o.active_ns = h.time_ns + _latency_ns(h, o.id)
-    o.expires_ns = h.time_ns + h.entry_wait_ns if purpose == _ENTRY else 0
+    wait_ns = book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns
+    o.expires_ns = h.time_ns + wait_ns if purpose == _ENTRY else 0
     o.cause = h.sequence
     o.touched = 0
+    o.netted = 0
     _append(t, instrument, slot)
     if o.expires_ns > 0:
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
@@ -247,17 +250,34 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
 
     Costs are those of the order so far, less what was charged before, so that they do not depend on how it was cut.
     """
+    o = order_at(t, slot)
+    pair = pair_at(t, o.pair)
+    book = book_at(t, o.book)
+    traded = o.value - o.netted
+    rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
+    costs = order_costs(rates, o.side, traded + quantity * price) - order_costs(rates, o.side, traded)
+    costs += dp_costs(rates, o.side, pair.sold_today)
+    if o.side < 0:
+        pair.sold_today += quantity
+    _book_fill(t, slot, quantity, price, costs, o.reason)
+
+
+@routine
+def fill_netted(t, slot, quantity, price):  # type: ignore[no-untyped-def]
+    """Apply a fill that two books made with each other: nothing was traded, so it costs nothing."""
+    order_at(t, slot).netted += quantity * price
+    _book_fill(t, slot, quantity, price, _0, _NETTED)
+
+
+@routine
+def _book_fill(t, slot, quantity, price, costs, reason):  # type: ignore[no-untyped-def]
+    """Move order, position, book and account by a fill and its costs, and audit it."""
     h = header_of(t)
     o = order_at(t, slot)
     pair = pair_at(t, o.pair)
     book = book_at(t, o.book)
     account = account_at(t, book.account)
     value = quantity * price
-    rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
-    costs = order_costs(rates, o.side, o.value + value) - order_costs(rates, o.side, o.value)
-    costs += dp_costs(rates, o.side, pair.sold_today)
-    if o.side < 0:
-        pair.sold_today += quantity
     _open_trade(t, o, pair, book)
     o.filled += quantity
     o.value += value
@@ -282,12 +302,13 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
         value,
         costs,
         o.purpose,
-        o.reason,
+        reason,
     )
     transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, _NO_REASON)
     if o.state == _FILLED:
         end_order(t, slot, _FILLED, _NO_REASON)
     if pair.quantity == 0:
+        pair.last_exit = reason
         _close_trade(pair, book)
 
 
@@ -312,6 +333,9 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.realised_paise = 0
     pair.value_paise = 0
     pair.bars_held = 0
+    pair.adds = 0
+    pair.reduces = 0
+    pair.trades_today += 1
     book.positions += 1
     o.trade = pair.trade
 
@@ -344,6 +368,12 @@ def _close_trade(pair, book):  # type: ignore[no-untyped-def]
     pair.target_price = 0
     pair.stop_distance = 0
     pair.target_distance = 0
+    pair.trail_distance = 0
+    pair.trail_after = 0
+    pair.breakeven = 0
+    pair.best_price = 0
+    pair.stop_reason = 0
     pair.exit_reason = 0
     pair.side = 0
+    pair.cooling = book.cooldown
     book.positions -= 1

@@ -46,8 +46,9 @@ __all__ = [
     "Source",
     "body_of",
     "head_and_rows",
-    "newest",
     "shape_of",
+    "upgraded",
+    "version_of",
 ]
 
 
@@ -193,7 +194,7 @@ INSTRUMENTS_ROW: Final = np.dtype(
     [
         ("key", "S48"),  # EXCHANGE:SEGMENT:SYMBOL[:EXPIRY:STRIKE:RIGHT]
         ("isin", "S12"),
-        ("pad", "S4"),
+        ("sector", "i4"),  # instruments of one sector have one number; 0 = not known, as in the first records
         ("token", "i8"),
         ("price_scale", "i8"),
         ("tick", "i8"),  # in price_scale units
@@ -228,7 +229,20 @@ PROGRAM_ROW: Final = np.dtype(  # one (book, instrument) pair
 PARAMS_HEAD: Final = np.dtype([("document_seq", "i8"), ("document", "u1", (32,))])
 PARAMS_ROW: Final = np.dtype([("book", "i8"), ("slot", "i8"), ("value", "f8")])
 
-LIMITS_HEAD: Final = np.dtype([("entries", "i8")])  # 0: no book may open anything
+LIMITS_HEAD_1: Final = np.dtype([("entries", "i8")])
+LIMITS_HEAD: Final = np.dtype(
+    [
+        ("entries", "i8"),  # 0: no book may open anything
+        ("netting", "i8"),  # 1: opposite intents of one record are settled between the books
+        ("account_positions", "i8"),  # of one account, all its books together; 0 = no limit, as for all that follow
+        ("underlying_positions", "i8"),
+        ("sector_positions", "i8"),
+        ("gross_paise", "i8"),
+        ("net_paise", "i8"),
+        ("gross_of_equity", "i8"),  # basis points of the account's equity
+        ("net_of_equity", "i8"),
+    ]
+)
 LIMITS_ROW: Final = np.dtype(
     [
         ("book", "i8"),
@@ -321,7 +335,8 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
     (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
     (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
-    (Kind.LIMITS, 1): Shape(LIMITS_HEAD, LIMITS_ROW),
+    (Kind.LIMITS, 1): Shape(LIMITS_HEAD_1, LIMITS_ROW),
+    (Kind.LIMITS, 2): Shape(LIMITS_HEAD, LIMITS_ROW),
     (Kind.FEED_STATE, 1): Shape(FEED_STATE_HEAD, EMPTY),
     (Kind.GAP, 1): Shape(GAP_HEAD, EMPTY),
     (Kind.FORECAST, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
@@ -332,21 +347,21 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
 }
 
-_NEWEST: Final[dict[int, int]] = {}
-for _kind, _version in _SHAPES:
-    _NEWEST[int(_kind)] = max(_version, _NEWEST.get(int(_kind), 1))
 _UNSAID: Final = {"underlying": -1}
 """What a field of a newer version is in a row that was written without it, where that is not zero."""
-
-
-def newest(kind: int) -> int:
-    """Return the version that this program writes of a kind."""
-    return _NEWEST.get(kind, 1)
 
 
 def shape_of(kind: int, version: int = 1) -> Shape:
     """Return the dtypes of a kind's body; KeyError where the kind has no fixed body (FRAME) or is not known here."""
     return _SHAPES[Kind(kind), version]
+
+
+_NEWEST: Final = {kind: max(version for of, version in _SHAPES if of is kind) for kind, _ in _SHAPES}
+
+
+def version_of(kind: Kind) -> int:
+    """Return the version in which this code writes a kind."""
+    return _NEWEST.get(kind, 1)
 
 
 class Record(NamedTuple):
@@ -364,7 +379,7 @@ class Record(NamedTuple):
 
 def body_of(kind: Kind, head: NDArray[np.void] | None = None, rows: NDArray[np.void] | None = None) -> bytes:
     """Encode a body from a head (one row, zeros if absent) and rows, refusing other dtypes than the kind's newest."""
-    shape = shape_of(kind, newest(kind))
+    shape = shape_of(kind, version_of(kind))
     if head is None:
         head = np.zeros(1, shape.head)
     if head.dtype != shape.head or (rows is not None and rows.dtype != shape.row):
@@ -380,15 +395,24 @@ def head_and_rows(record: Record) -> tuple[NDArray[np.void], NDArray[np.void]]:
     shape = shape_of(record.kind, record.version)
     head = np.frombuffer(record.body, shape.head, 1)
     rows = np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)
-    latest = shape_of(record.kind, newest(record.kind))
-    return _as_newest(head, latest.head), _as_newest(rows, latest.row)
+    latest = shape_of(record.kind, version_of(Kind(record.kind)))
+    return _renewed(head, latest.head), _renewed(rows, latest.row)
 
 
-def _as_newest(rows: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+def upgraded(record: Record) -> Record:
+    """Return a record in the version that this code writes."""
+    newest = version_of(Kind(record.kind))
+    if record.version == newest:
+        return record
+    head, rows = head_and_rows(record)
+    return record._replace(body=head.tobytes() + rows.tobytes(), version=newest)
+
+
+def _renewed(rows: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
     if rows.dtype == dtype:
         return rows
     said = rows.dtype.names or ()
-    newer = np.zeros(len(rows), dtype)
+    fresh = np.zeros(len(rows), dtype)
     for name in dtype.names or ():
-        newer[name] = rows[name] if name in said else _UNSAID.get(name, 0)
-    return newer
+        fresh[name] = rows[name] if name in said else _UNSAID.get(name, 0)
+    return fresh

@@ -11,10 +11,11 @@ import numpy as np
 
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
 from atmand.core.words import OrderState, Reason
 
-__all__ = ["crosses_own", "entry_refusal", "protected_limit", "round_to_tick"]
+__all__ = ["crosses_own", "entry_refusal", "equity_of", "protected_limit", "round_to_tick"]
 
 _PARTIAL: Final = np.int64(BarFlag.PARTIAL)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -24,6 +25,7 @@ _PART: Final = np.int64(OrderState.PARTIAL)
 _NONE: Final = np.int64(Reason.NONE)
 _ENTRIES_OFF: Final = np.int64(Reason.ENTRIES_OFF)
 _PAUSED: Final = np.int64(Reason.PAUSED)
+_RUN_OFF: Final = np.int64(Reason.RUN_OFF)
 _OUTSIDE_WINDOW: Final = np.int64(Reason.OUTSIDE_WINDOW)
 _PARTIAL_BAR: Final = np.int64(Reason.PARTIAL_BAR)
 _NO_QUOTE: Final = np.int64(Reason.NO_QUOTE)
@@ -36,6 +38,7 @@ _OPEN_POSITIONS: Final = np.int64(Reason.OPEN_POSITIONS)
 _ORDERS_A_DAY: Final = np.int64(Reason.ORDERS_A_DAY)
 _CASH: Final = np.int64(Reason.CASH)
 _CAPACITY: Final = np.int64(Reason.CAPACITY)
+_CIRCUIT: Final = np.int64(Reason.CIRCUIT)
 _FREEZE: Final = np.int64(Reason.FREEZE)
 _SHORT_DELIVERY: Final = np.int64(Reason.SHORT_DELIVERY)
 
@@ -55,6 +58,8 @@ def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return reason
     if book.delivery and side < 0:
         return _SHORT_DELIVERY
+    if _at_circuit(instrument, side):
+        return _CIRCUIT
     if price <= 0:
         return _NO_QUOTE
     if quantity <= 0:
@@ -66,13 +71,13 @@ def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _ORDER_VALUE
     if abs(pair.value_paise) + value > book.position_value_paise:
         return _POSITION_VALUE
-    if book.positions + _entering(t, pair.book) >= book.open_positions:
+    if pair.quantity == 0 and book.positions + _entering(t, pair.book) >= book.open_positions:
         return _OPEN_POSITIONS
     if book.orders_today >= book.orders_a_day:
         return _ORDERS_A_DAY
     if value > book.cash_paise - _committed(t, pair.book):
         return _CASH
-    return _NONE
+    return portfolio_refusal(t, pair_index, side, value)
 
 
 @kernel
@@ -84,6 +89,8 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
         return _ENTRIES_OFF
     if book.paused:
         return _PAUSED
+    if book.run_off:
+        return _RUN_OFF
     if book.squared or not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
         return _OUTSIDE_WINDOW
     if bar_flags & _PARTIAL:
@@ -92,7 +99,7 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
         return _NO_QUOTE
     if h.time_ns - instrument.tick_ns > h.stale_ns:
         return _STALE
-    if book.day_equity_paise - _equity(t, book_index) >= book.daily_loss_paise:
+    if book.day_equity_paise - equity_of(t, book_index) >= book.daily_loss_paise:
         return _DAILY_LOSS
     rows = header_of(t).orders_n // header_of(t).books_n
     if book.working >= rows - rows // _RESERVE:
@@ -101,7 +108,15 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
 
 
 @kernel
-def _equity(t, book_index):  # type: ignore[no-untyped-def]
+def _at_circuit(instrument, side):  # type: ignore[no-untyped-def]
+    """Say whether the last price stands at the circuit limit that a buyer (seller) would have to pay (take)."""
+    if side > 0:
+        return instrument.upper_band > 0 and instrument.last_price >= instrument.upper_band
+    return instrument.lower_band > 0 and instrument.last_price <= instrument.lower_band
+
+
+@kernel
+def equity_of(t, book_index):  # type: ignore[no-untyped-def]
     """Value the book now: its last mark is as old as the last closed bar."""
     total = book_at(t, book_index).cash_paise
     for index in range(header_of(t).pairs_n):

@@ -28,6 +28,9 @@ _MAX_OUTPUTS: Final = 65_536
 _CARRIED: Final = (
     "last_price", "exchange_ns", "tick_ns", "volume", "volume_known", "quoted", "gap_ns", "bid", "ask",
 )  # fmt: skip
+_TERMS: Final = (
+    "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
+)  # fmt: skip
 
 
 class LayoutError(AtmandError):
@@ -200,6 +203,7 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
         "underlying", "expiry_ns", "strike", "right",
     ):  # fmt: skip
         instruments[name] = rows[name]
+    instruments["sector"] = rows["sector"]
     for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before
@@ -239,6 +243,8 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["params_at"] = at
         row["params_size"] = len(plan.values) * 8
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
+        for name in _TERMS:
+            row[name] = getattr(plan, name)
         row["entry_from_ns"] = midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0
         row["entry_to_ns"] = midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns
         row["square_off_ns"] = midnight_ns + plan.square_off_ns if plan.square_off_ns else 0

@@ -10,10 +10,18 @@ from typing import Final
 
 import numpy as np
 
-from atmand.core.bars import NEVER_NS, close_due_bars, gap_into_bars, merge_history, tick_into_bars
+from atmand.core.bars import (
+    NEVER_NS,
+    close_due_bars,
+    gap_into_bars,
+    merge_history,
+    older_tick_into_bars,
+    tick_into_bars,
+)
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at, window_at
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
+from atmand.core.netting import net_orders
 from atmand.core.records import (
     COMMAND_HEAD,
     GAP_HEAD,
@@ -46,6 +54,7 @@ _PARAMS_HEAD_BYTES: Final = PARAMS_HEAD.itemsize
 _HISTORY_HEAD_BYTES: Final = HISTORY_HEAD.itemsize
 
 _ANY: Final = np.int64(-1)
+_NO: Final = np.int64(0)
 _CORE_TIME: Final = np.int64(BarFlag.CORE_TIME)
 _ENTRIES_OFF: Final = np.int64(Command.ENTRIES_OFF)
 _ENTRIES_ON: Final = np.int64(Command.ENTRIES_ON)
@@ -56,6 +65,9 @@ _BY_COMMAND: Final = np.int64(Reason.COMMAND)
 _BY_SQUARE_OFF: Final = np.int64(Reason.SQUARE_OFF)
 
 _FULL_PACKET: Final = 184
+_MINUTE_NS: Final = 60_000_000_000
+_AHEAD_NS: Final = 300_000_000_000
+"""A tick that claims to come from so far ahead is not believed: its time would close every tick after it out."""
 _HASH: Final = 0x9E3779B1
 """Multiplier of the token table's hash; `core/state.py` fills the table with the same one."""
 
@@ -67,6 +79,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
     h.sequence = sequence
     h.time_ns = time_ns
     h.n_outputs = 0
+    h.fresh = 0
     h.n_closed = 0
     if time_ns >= h.next_due_ns:
         h.next_due_ns = close_due_bars(t)
@@ -88,6 +101,7 @@ def timed_events(t):  # type: ignore[no-untyped-def]
                     _exit_pairs(t, np.int64(index), _ANY, _BY_SQUARE_OFF)
             else:
                 due_ns = min(due_ns, book.square_off_ns)
+    net_orders(t)
     if h.session_ended == 0:
         if h.time_ns >= h.session_close_ns + h.grace_ns:
             h.session_ended = 1
@@ -144,23 +158,68 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
     if index < 0:
         h.unknown_tokens += 1
         return
+    if tick.last_price <= 0 or tick.exchange_ns > h.time_ns + _AHEAD_NS:
+        h.outside_ticks += 1
+        return
     h.ticks += 1
     instrument = instrument_at(t, index)
+    if 0 < tick.exchange_ns < instrument.newest_ns:
+        _on_older_tick(t, index, tick)
+        return
+    instrument.newest_ns = max(instrument.newest_ns, tick.exchange_ns)
     instrument.last_price = tick.last_price
     instrument.tick_ns = h.time_ns
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
-    if tick.packet == _FULL_PACKET:
+    if tick.packet == _FULL_PACKET and not _is_repeated(instrument, tick):
         _take_quote(instrument, tick)
     if _in_windows(t, instrument.group, instrument.exchange_ns):
         volume = _traded_since(instrument, tick)
         flags = np.int64(0) if tick.exchange_ns > 0 else np.int64(_CORE_TIME)
+        _into_minute(instrument, volume)
         tick_into_bars(t, index, tick.last_price, volume, instrument.exchange_ns, flags)
         if h.decisions and instrument.quoted:
             if instrument.first_order >= 0:
                 match_instrument(t, index)
             watch_exits(t, index)
+            net_orders(t)
     else:
         h.outside_ticks += 1
+
+
+@kernel
+def _on_older_tick(t, index, tick):  # type: ignore[no-untyped-def]
+    """A tick that a newer one overtook: it joins its bar while that is open, and says nothing of the market now."""
+    instrument = instrument_at(t, index)
+    if _in_windows(t, instrument.group, tick.exchange_ns):
+        older_tick_into_bars(t, index, tick.last_price, tick.exchange_ns)
+
+
+@kernel
+def _is_repeated(instrument, tick):  # type: ignore[no-untyped-def]
+    """Say whether a packet is the one before again: its depth may be taken once."""
+    mark = tick.exchange_ns
+    mark = mark * 31 + tick.last_price
+    mark = mark * 31 + tick.volume
+    for level in range(DEPTH):
+        mark = (mark * 31 + tick.bid[level].price) * 31 + tick.bid[level].quantity
+        mark = (mark * 31 + tick.ask[level].price) * 31 + tick.ask[level].quantity
+    repeated = tick.exchange_ns > 0 and mark == instrument.print
+    instrument.print = mark
+    return repeated
+
+
+@kernel
+def _into_minute(instrument, volume):  # type: ignore[no-untyped-def]
+    """Count what trades in a minute of exchange time, for orders that may only take a share of it."""
+    minute_ns = instrument.exchange_ns // _MINUTE_NS * _MINUTE_NS
+    instrument.minute_began = 0
+    if minute_ns != instrument.minute_ns:
+        follows = minute_ns == instrument.minute_ns + _MINUTE_NS
+        instrument.last_minute_volume = instrument.minute_volume if follows else 0
+        instrument.minute_volume = 0
+        instrument.minute_ns = minute_ns
+        instrument.minute_began = 1
+    instrument.minute_volume += volume
 
 
 @kernel
@@ -203,7 +262,8 @@ def on_gap(t, body):  # type: ignore[no-untyped-def]
 def on_limits(t, body, n):  # type: ignore[no-untyped-def]
     """Put the operator's limits in force, between two records."""
     h = header_of(t)
-    h.entries = rows_at(body, 0, 1, LIMITS_HEAD)[0].entries
+    _take_portfolio(h, rows_at(body, 0, 1, LIMITS_HEAD)[0])
+    h.netting = h.netting if _books_meet(t) else _NO
     rows = rows_at(body, _LIMITS_HEAD_BYTES, n, LIMITS_ROW)
     for i in range(n):
         row = rows[i]
@@ -223,6 +283,31 @@ def on_limits(t, body, n):  # type: ignore[no-untyped-def]
         book.orders_a_day = row.orders_a_day
 
 
+@kernel
+def _take_portfolio(h, head):  # type: ignore[no-untyped-def]
+    """Take the limits that an account's books share."""
+    h.entries = head.entries
+    h.netting = head.netting
+    h.account_positions = head.account_positions
+    h.underlying_positions = head.underlying_positions
+    h.sector_positions = head.sector_positions
+    h.gross_paise = head.gross_paise
+    h.net_paise = head.net_paise
+    h.gross_of_equity = head.gross_of_equity
+    h.net_of_equity = head.net_of_equity
+    counts = head.account_positions + head.underlying_positions + head.sector_positions
+    h.portfolio = counts + head.gross_paise + head.net_paise + head.gross_of_equity + head.net_of_equity
+
+
+@kernel
+def _books_meet(t):  # type: ignore[no-untyped-def]
+    """Say whether an account has books enough to want opposite things."""
+    for index in range(header_of(t).accounts_n):
+        if account_at(t, index).books > 1:
+            return True
+    return False
+
+
 @routine
 def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
     """Swap parameter values; a book whose look-back changed is marked, so that its indicators are folded again."""
@@ -239,7 +324,7 @@ def on_params(arena, t, body, n):  # type: ignore[no-untyped-def]
         if (book.lookback_slots >> row.slot) & 1:
             header_of(t).refold = 1
             for index in range(header_of(t).pairs_n):
-                if pair_at(t, index).book == row.book:
+                if pair_at(t, index).book == row.book and pair_at(t, index).series >= 0:
                     pair_at(t, index).folded = 0
 
 
@@ -256,3 +341,4 @@ def on_command(t, body):  # type: ignore[no-untyped-def]
                 book_at(t, index).paused = 1 if command.code == _PAUSE_BOOK else 0
     elif command.code == _EXIT_POSITION and h.decisions:
         _exit_pairs(t, command.book, command.instrument, _BY_COMMAND)
+        net_orders(t)

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Activity", "OrderKind", "OrderState", "Purpose", "Reason", "Side", "StepFlag"]
+__all__ = [
+    "Activity",
+    "ExpiryRule",
+    "LegState",
+    "OrderKind",
+    "OrderState",
+    "Percent",
+    "Purpose",
+    "Reason",
+    "Side",
+    "StepFlag",
+    "StrikeRule",
+]
 
 
 class Side(IntEnum):
@@ -73,6 +85,38 @@ class Reason(IntEnum):
     FREEZE = 35
     SHORT_DELIVERY = 36
     SELF_CROSS = 37
+    TRAIL = 50
+    BREAKEVEN = 51
+    BARS = 52
+    """The trade was held for as many bars as its file allows."""
+    REDUCE = 53
+    ADD = 54
+    COMBINED_STOP = 55
+    COMBINED_TARGET = 56
+    COMBINED_TRAIL = 57
+    LEG_FAILED = 58
+    """Another leg of the group could not be entered, so this one is left too."""
+    EXPIRY = 59
+    REENTRY = 80
+    COOLDOWN = 81
+    TRADES_A_DAY = 82
+    CIRCUIT = 83
+    """The price stands at its circuit limit on the side that would be bought or sold."""
+    NO_CONTRACT = 84
+    """No listed contract fits a leg's rule."""
+    LEG_CLASH = 85
+    """Two legs chose one contract, or it is still held."""
+    ACCOUNT_POSITIONS = 60
+    UNDERLYING_POSITIONS = 61
+    SECTOR_POSITIONS = 62
+    GROSS_EXPOSURE = 63
+    NET_EXPOSURE = 64
+    RUN_OFF = 65
+    """The book only leads its positions to their exits: its strategy was changed or removed."""
+    NETTED = 70
+    """Settled between two books of the account at the touch's mid, without costs."""
+    FLATTENED = 71
+    """Exited because its strategy was changed or removed."""
 
 
 class Activity(IntEnum):
@@ -93,3 +137,50 @@ class StepFlag(IntEnum):
     ENTER_SHORT = 4
     EXIT_LONG = 8
     EXIT_SHORT = 16
+    ADD_LONG = 32
+    ADD_SHORT = 64
+    REDUCE_LONG = 128
+    REDUCE_SHORT = 256
+
+
+class StrikeRule(IntEnum):
+    """How a leg finds its strike; each has a value."""
+
+    ATM = 1
+    """So many listed strikes above the one nearest to the underlying."""
+    DELTA = 2
+    PREMIUM = 3
+    PERCENT = 4
+    """Out of the money by so many percent of the underlying."""
+
+
+class ExpiryRule(IntEnum):
+    """How a leg finds its expiry."""
+
+    NEAREST = 1
+    NEXT = 2
+    MONTHLY = 3
+    """The nearest that is the last one of its month."""
+    DAYS = 4
+    """The nearest that is at least so many days away."""
+
+
+class LegState(IntEnum):
+    """A leg's life inside its group."""
+
+    IDLE = 0
+    ENTERING = 1
+    OPEN = 2
+    AWAITING = 3
+    """Stopped, and waiting to be entered again."""
+    DONE = 4
+
+
+class Percent(IntEnum):
+    """Bits of a verdict's `percent_of`: amounts that are percent of the entry's average price, and not rupees."""
+
+    STOP = 1
+    TARGET = 2
+    TRAIL = 4
+    TRAIL_AFTER = 8
+    BREAKEVEN = 16

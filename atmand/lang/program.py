@@ -11,14 +11,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import time
-from typing import Final
+from typing import Any, Final
 
 from atmand.core import functions
 from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
-from atmand.lang.strategy import StrategyFile
+from atmand.lang.legs import combined_amounts, leg_plans
+from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_structure, stream_bars, warm_up_bars
 
 __all__ = ["Deployment", "GeneratedProgram", "fold_text", "generate", "module_head", "module_text", "parameter_values"]
@@ -35,7 +36,7 @@ from atmand.core.cross import CROSS, cross_rank, cross_zscore
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
 from atmand.core.day import DAY, OPENING, clock_minute, day_step, days_to_expiry, minutes_since_open, minutes_to_close
 from atmand.core.day import opening_step, stream_end_ns, weekday_of
-from atmand.core.decide import decide, mark_books
+from atmand.core.decide import decide, mark_books, settle
 from atmand.core.functions import {functions}
 from atmand.core.indicators import INDICATORS, lookback
 {imports}
@@ -212,6 +213,7 @@ def _closed(arena, t):
             #plain _step(arena, t, index, row.bar)
             decide(t, index, row.bar)
             index = pair_at(t, index).next_in_series
+    settle(t)
     h.n_closed = 0
     mark_books(t)
 
@@ -419,7 +421,7 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         strategy=deployment.book,
         account=deployment.account,
         structure=index,
-        delivery=strategy.product == "CNC",
+        delivery=strategy.trade.product == "CNC",
         entry_from_ns=_ns_of(session.entry_from),
         entry_to_ns=_ns_of(session.entry_to),
         square_off_ns=_ns_of(session.square_off),
@@ -428,7 +430,24 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         warm_bars=warm,
         history_bars=fetch,
         stream_bars=stream_bars(structure, values),
+        **_terms(strategy, structure.plan.params),
     )
+
+
+def _terms(strategy: Strategy, params: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a book is told of its file's `[trade]`, `[[legs]]` and `[combined]`."""
+    trade = strategy.trade
+    return {
+        "cooldown": trade.cooldown,
+        "max_adds": trade.max_adds,
+        "max_reduces": strategy.exit.max_reduces,
+        "max_trades": trade.max_trades_a_day,
+        "participation_ppm": round(trade.participation * 1_000_000),
+        "limit_entry": trade.order == "limit",
+        "entry_wait_ns": round(trade.wait * 1_000_000_000),
+        "legs": leg_plans(strategy.legs, params),
+        "combined": combined_amounts(strategy.combined, params) if strategy.legs else (),
+    }
 
 
 def _ns_of(clock: time | None) -> int:

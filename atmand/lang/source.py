@@ -53,15 +53,22 @@ class SourceText:
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         return f"    {line}\n    {' ' * (place.column - 1)}^"
 
-    def find(self, *path: str) -> Place:
-        """Return where the value of a key begins; where the key is absent, its table, else the first line."""
+    def find(self, *path: str, nth: int = 0) -> Place:
+        """Return where the value of a key begins; where the key is absent, its table, else the first line.
+
+        Of tables that may be repeated (`[[legs]]`), it is the one after `nth` others.
+        """
         table: list[str] = []
+        repeated = 0
         best = Place(1, 1)
         for number, line in enumerate([] if self.is_expression else self._lines(), 1):
             header = _TABLE.match(line)
             if header:
                 table = [part.strip(' "') for part in header[1].split(".")]
-                if table == list(path[: len(table)]):
+                if line.lstrip().startswith("[["):
+                    table = table if repeated == nth else []
+                    repeated += 1
+                if table and table == list(path[: len(table)]):
                     best = Place(number, 1)
                 continue
             key = _KEY.match(line)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from atmand.errors import AtmandError
+from atmand.lang.legs import MAX_LEGS, Combined, Leg, check_amount
 from atmand.lang.source import Place, SourceText, StrategyError
 
 __all__ = ["Parameter", "Strategy", "StrategyFile", "is_usable_name", "load_strategy", "parse_strategy", "strategy_of"]
@@ -73,23 +74,78 @@ class Rules(_Table):
     short: Expression | None = None
 
 
+class EntryRules(Rules):
+    """When to enter, and when to add to what is open."""
+
+    add_long: Expression | None = None
+    add_short: Expression | None = None
+
+
+class ExitRules(Rules):
+    """When to leave, and when to take a part off."""
+
+    reduce_long: Expression | None = None
+    reduce_short: Expression | None = None
+    max_reduces: int = Field(default=1, ge=1, le=100)
+
+
 class Stop(_Table):
-    """Distances from the entry's average price, in rupees."""
+    """Distances from the entry's average price, in rupees or, with a `%` behind the expression, in percent of it."""
 
     loss: Expression | None = None
     target: Expression | None = None
+    trail: Expression | None = None
+    trail_after: Expression | None = None
+    breakeven: Expression | None = None
+    bars: Expression | None = None
+
+    @model_validator(mode="after")
+    def _trail_there(self) -> Stop:
+        if self.trail_after is not None and self.trail is None:
+            raise ValueError("trail_after without trail: say how far behind the stop follows")
+        return self
 
 
 class Size(_Table):
-    """How much to trade: units, or rupees."""
+    """How much to trade: units, rupees, percent of the equity, rupees at risk, or lots of a group of legs."""
 
     quantity: Expression | None = None
     value: Expression | None = None
+    percent: Expression | None = None
+    risk: Expression | None = None
+    lots: Expression | None = None
+    add: Expression | None = None
+    reduce: Expression | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Size:
-        if (self.quantity is None) == (self.value is None):
-            raise ValueError("give either quantity (units) or value (rupees)")
+        given = [name for name in ("quantity", "value", "percent", "risk", "lots") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "give one of quantity (units), value (rupees), percent (of the equity), risk (rupees at the stop), "
+                "lots (with [[legs]])"
+            )
+        return self
+
+
+class Trade(_Table):
+    """What orders are made of, and how often."""
+
+    product: Literal["MIS", "CNC"] = "MIS"
+    sides: Literal["both", "long", "short"] = "both"
+    max_trades_a_day: int = Field(default=0, ge=0, le=100_000)
+    cooldown: int = Field(default=0, ge=0, le=100_000)
+    max_adds: int = Field(default=1, ge=1, le=100)
+    participation: float = Field(default=0.0, ge=0.0, le=1.0)
+    order: Literal["market", "limit"] = "market"
+    limit: Expression | None = None
+    wait: float = Field(default=0.0, ge=0.0, le=86_400.0)
+    rank: Expression | None = None
+
+    @model_validator(mode="after")
+    def _limit_there(self) -> Trade:
+        if (self.order == "limit") != (self.limit is not None):
+            raise ValueError('order = "limit" and limit (a price in rupees) belong together')
         return self
 
 
@@ -100,14 +156,16 @@ class Strategy(_Table):
     summary: str = ""
     universe: tuple[str, ...] = Field(min_length=1)
     bar: str = "1m"
-    product: Literal["MIS", "CNC"] = "MIS"
+    trade: Trade = Trade()
     session: SessionWindow = SessionWindow()
     params: dict[str, Parameter] = {}
     signals: dict[str, Expression] = {}
-    entry: Rules
-    exit: Rules = Rules()
+    entry: EntryRules
+    exit: ExitRules = ExitRules()
     stop: Stop = Stop()
     size: Size
+    legs: tuple[Leg, ...] = Field(default=(), max_length=MAX_LEGS)
+    combined: Combined | None = None
 
     @property
     def period_ns(self) -> int:
@@ -123,8 +181,12 @@ class Strategy(_Table):
             raise ValueError(f"bar {self.bar!r} must be whole minutes, such as 1m or 15m")
         if self.entry.long is None and self.entry.short is None:
             raise ValueError("entry has neither long nor short: the strategy would never trade")
-        if self.product == "CNC" and self.entry.short is not None:
+        if self.trade.product == "CNC" and self.entry.short is not None and self.trade.sides != "long":
             raise ValueError("a CNC (delivery) strategy cannot sell short; use product MIS or remove entry.short")
+        if self.trade.sides != "both" and getattr(self.entry, self.trade.sides) is None:
+            raise ValueError(f"trade.sides allows {self.trade.sides} only, and entry has no {self.trade.sides}")
+        self._check_parts()
+        self._check_legs()
         if len(self.params) > _MAX_PARAMS:
             raise ValueError(f"more than {_MAX_PARAMS} parameters")
         for name in (*self.params, *self.signals):
@@ -134,6 +196,40 @@ class Strategy(_Table):
         if both:
             raise ValueError(f"{min(both)!r} is a parameter and a signal")
         return self
+
+    def _check_parts(self) -> None:
+        """Additions, reductions and a size by risk need what they are reckoned from."""
+        if self.size.risk is not None and self.stop.loss is None:
+            raise ValueError("size.risk needs stop.loss: the risk is spread over its distance")
+        for side in ("long", "short"):
+            if getattr(self.entry, f"add_{side}") is not None and getattr(self.entry, side) is None:
+                raise ValueError(f"entry.add_{side} without entry.{side}: there would be nothing to add to")
+            if getattr(self.exit, f"reduce_{side}") is not None and self.size.reduce is None:
+                raise ValueError(f"exit.reduce_{side} needs size.reduce: the share to take off, 0 to 1")
+
+    def _check_legs(self) -> None:
+        """With legs, the file's rules speak of the underlying and its trades are the legs' contracts."""
+        if not self.legs:
+            if self.combined is not None or self.size.lots is not None:
+                raise ValueError("combined and size.lots belong to [[legs]]; this file has none")
+            return
+        if self.size.lots is None:
+            raise ValueError("with [[legs]] the size is lots: give size.lots")
+        if self.entry.long is None or any(
+            getattr(self.entry, name) is not None for name in ("short", "add_long", "add_short")
+        ):
+            raise ValueError("with [[legs]] entry.long opens the group; it has no other entry")
+        if any(getattr(self.exit, name) is not None for name in ("short", "reduce_long", "reduce_short")):
+            raise ValueError("with [[legs]] exit.long closes the group; it has no other exit")
+        if self.stop.model_fields_set:
+            raise ValueError("with [[legs]] stops stand in the legs and in [combined]; remove [stop]")
+        if self.trade.product != "MIS" or self.trade.order != "market" or self.trade.sides != "both":
+            raise ValueError("legs are traded with market orders and product MIS")
+        for leg in self.legs:
+            for amount in (leg.loss, leg.target, leg.trail):
+                check_amount(amount, self.params)
+        for amount in (self.combined.loss, self.combined.target, self.combined.trail) if self.combined else ():
+            check_amount(amount, self.params)
 
 
 class StrategyFile:
@@ -192,19 +288,22 @@ def _refusal(source: SourceText, error: ValidationError) -> StrategyError:
     """Turn a model's first error into a place in the file and a remedy."""
     first = error.errors()[0]
     path = tuple(str(part) for part in first["loc"] if not isinstance(part, int))
+    nth = next((part for part in first["loc"] if isinstance(part, int)), 0)
     what = first["msg"].removeprefix("Value error, ")
     dotted = ".".join(path) or "strategy"
     if first["type"] == "extra_forbidden":
+        if path == ("product",):
+            return StrategyError(source, source.find(*path, nth=nth), "product: stands in [trade]", "move it there")
         known = _known_keys(path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return StrategyError(source, source.find(*path), f"{dotted}: unknown key", remedy)
+        return StrategyError(source, source.find(*path, nth=nth), f"{dotted}: unknown key", remedy)
     if first["type"] == "missing":
-        return StrategyError(source, source.find(*path), f"{dotted}: missing", f"add {path[-1]} to the file")
+        return StrategyError(source, source.find(*path, nth=nth), f"{dotted}: missing", f"add {path[-1]} to the file")
     if first["type"] == "too_long" and "max_length" in first.get("ctx", {}):
         what = f"longer than {first['ctx']['max_length']} characters"
-        return StrategyError(source, source.find(*path), f"{dotted}: {what}", "split it into signals")
-    return StrategyError(source, source.find(*path), f"{dotted}: {what}", "see docs/strategies.md")
+        return StrategyError(source, source.find(*path, nth=nth), f"{dotted}: {what}", "split it into signals")
+    return StrategyError(source, source.find(*path, nth=nth), f"{dotted}: {what}", "see docs/strategies.md")
 
 
 def _known_keys(path: tuple[str, ...]) -> list[str]:
@@ -215,6 +314,9 @@ def _known_keys(path: tuple[str, ...]) -> list[str]:
             model = Parameter if model is None or path[0] == "params" else model
             break
         annotation = model.model_fields[part].annotation
+        if part != "params":
+            kinds = [kind for kind in get_args(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+            annotation = kinds[0] if kinds else annotation
         model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
         if model is None and part == "params":
             model = get_args(annotation)[1]

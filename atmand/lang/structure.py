@@ -15,14 +15,28 @@ import numpy as np
 
 from atmand.core.layout import VERDICT
 from atmand.core.manifest import StreamPlan, StructurePlan
-from atmand.core.words import StepFlag
+from atmand.core.words import Percent, StepFlag
 from atmand.lang.checks import idle_rules
 from atmand.lang.compiler import Compiled, Compiler, Statement, Stream
 from atmand.lang.strategy import Strategy, StrategyFile
+from atmand.lang.types import FREE
 
 __all__ = ["Structure", "compile_expression", "compile_structure", "instruments_named", "stream_bars", "warm_up_bars"]
 
 _ARGUMENTS: Final = "t, index, s, p, bar, open_, high, low, close, volume"
+_PERCENT: Final = {
+    "stop": Percent.STOP,
+    "target": Percent.TARGET,
+    "trail": Percent.TRAIL,
+    "trail_after": Percent.TRAIL_AFTER,
+    "breakeven": Percent.BREAKEVEN,
+}
+_UNITS: Final = {name: (FREE, "price") for name in (*_PERCENT, "limit")}
+_OTHER_SIDE: Final = {
+    "both": (),
+    "long": (StepFlag.ENTER_SHORT, StepFlag.ADD_SHORT),
+    "short": (StepFlag.ENTER_LONG, StepFlag.ADD_LONG),
+}
 
 
 @dataclass(frozen=True)
@@ -56,22 +70,29 @@ def compile_structure(file: StrategyFile) -> Structure:
             (StepFlag.ENTER_SHORT, strategy.entry.short, ("entry", "short")),
             (StepFlag.EXIT_LONG, strategy.exit.long, ("exit", "long")),
             (StepFlag.EXIT_SHORT, strategy.exit.short, ("exit", "short")),
+            (StepFlag.ADD_LONG, strategy.entry.add_long, ("entry", "add_long")),
+            (StepFlag.ADD_SHORT, strategy.entry.add_short, ("entry", "add_short")),
+            (StepFlag.REDUCE_LONG, strategy.exit.reduce_long, ("exit", "reduce_long")),
+            (StepFlag.REDUCE_SHORT, strategy.exit.reduce_short, ("exit", "reduce_short")),
         )
         if text is not None
     ]
+    rules = [rule for rule in rules if rule[0] not in _OTHER_SIDE[strategy.trade.sides]]
     amounts = [
-        (name, path, compiler.number(text, *path))
-        for name, text, path in (
-            ("stop", strategy.stop.loss, ("stop", "loss")),
-            ("target", strategy.stop.target, ("stop", "target")),
-            ("quantity", strategy.size.quantity, ("size", "quantity")),
-            ("value", strategy.size.value, ("size", "value")),
-        )
+        (name, path, compiler.number(_unit_off(name, text), *path), name in _PERCENT and text.rstrip().endswith("%"))
+        for name, text, path in _amounts_of(strategy)
         if text is not None
     ]
+    for name, path, value, in_percent in amounts:
+        if value.unit not in ((FREE, "percent") if in_percent else _UNITS.get(name, (value.unit,))):
+            remedy = "multiply by a price, or write a % behind it" if name in _PERCENT else "see docs/strategies.md"
+            compiler.refuse(path, 0, f"this is a {value.unit} where rupees are wanted", remedy)
     for place, what in idle_rules(strategy, [(*path, value) for _, path, value in rules]):
         compiler.warn(place, 0, what)
-    tail = [Statement(f"v.{name} = {value.code}", note=".".join(path)) for name, path, value in amounts]
+    tail = [Statement(f"v.{name} = {value.code}", note=".".join(path)) for name, path, value, _ in amounts]
+    percent = sum(int(_PERCENT[name]) for name, _, _, in_percent in amounts if in_percent)
+    if percent:
+        tail.append(Statement(f"v.percent_of = {percent}"))
     tail += _unless_missing(compiler.result)
     tail += [Statement(f"flags = {int(StepFlag.READY)}")]
     tail += [
@@ -79,6 +100,34 @@ def compile_structure(file: StrategyFile) -> Structure:
     ]
     tail += [Statement("v.flags = flags")]
     return _structure(strategy, compiler.result, tail)
+
+
+def _unit_off(name: str, text: str) -> str:
+    return text.rstrip().removesuffix("%") if name in _PERCENT else text
+
+
+def _amounts_of(strategy: Strategy) -> list[tuple[str, str | None, tuple[str, str]]]:
+    """List the numbers that a step leaves in its verdict: field, text, and where the text stands.
+
+    A `%` behind a distance of `[stop]` is its unit; elsewhere it is refused like any other stray sign.
+    """
+    stop, size, trade = strategy.stop, strategy.size, strategy.trade
+    share = None if strategy.entry.add_long is None and strategy.entry.add_short is None else size.add or "1"
+    rows: list[tuple[str, str | None, tuple[str, str]]] = [
+        ("stop", stop.loss, ("stop", "loss")),
+        *((name, getattr(stop, name), ("stop", name)) for name in ("target", "trail", "trail_after", "breakeven")),
+        ("bars", stop.bars, ("stop", "bars")),
+        *((name, getattr(size, name), ("size", name)) for name in ("value", "risk", "percent", "reduce")),
+        (
+            "quantity",
+            size.quantity if size.lots is None else size.lots,
+            ("size", "quantity" if size.lots is None else "lots"),
+        ),
+        ("add", share, ("size", "add")),
+        ("limit", trade.limit, ("trade", "limit")),
+        ("rank", trade.rank, ("trade", "rank")),
+    ]
+    return rows
 
 
 def compile_expression(file: StrategyFile, text: str) -> Structure:

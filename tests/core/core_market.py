@@ -20,6 +20,7 @@ from atmand.core.manifest import BookPlan, Manifest, Program
 from atmand.core.opening import (
     BookLimits,
     Draft,
+    PortfolioLimits,
     SessionTerms,
     instruments_draft,
     limits_draft,
@@ -54,6 +55,8 @@ OPEN: Final = ns(DAY, "09:15")
 CLOSE: Final = ns(DAY, "15:30")
 RICH: Final = BookLimits(100_000_000_00)
 FULL: Final = 184
+APART: Final = PortfolioLimits(netting=False)
+"""The books of a test settle nothing between them, unless it says so."""
 
 STEER: Final = """
 name = "steer"
@@ -82,6 +85,7 @@ quantity = "units"
 KEEP: Final = """
 name = "keep"
 universe = ["NSE:AAA"]
+[trade]
 product = "CNC"
 [params]
 long_above = { default = 1000000, range = [0, 1000000] }
@@ -120,9 +124,72 @@ value = 50000
 
 TREND: Final = QUICK.replace('name = "quick"', 'name = "trend"\nbar = "5m"')
 
+MANAGE: Final = """
+name = "manage"
+universe = ["NSE:AAA"]
+[params]
+long_above = { default = 1000000, range = [0, 1000000] }
+short_below = { default = 0, range = [0, 1000000] }
+out = { default = 0, range = [0, 1000000] }
+add_above = { default = 1000000, range = [0, 1000000] }
+reduce_above = { default = 1000000, range = [0, 1000000] }
+loss = { default = 0, range = [0, 100] }
+aim = { default = 0, range = [0, 1000] }
+trail = { default = 0, range = [0, 1000] }
+after = { default = 0, range = [0, 1000] }
+even = { default = 0, range = [0, 1000] }
+held = { default = 0, range = [0, 1000] }
+risk = { default = 1000, range = [0, 1000000] }
+[entry]
+long = "close > long_above"
+short = "close < short_below"
+add_long = "close > add_above"
+add_short = "close > add_above"
+[exit]
+long = "close < out"
+reduce_long = "close > reduce_above"
+reduce_short = "close > reduce_above"
+max_reduces = 2
+[stop]
+loss = "loss %"
+target = "aim"
+trail = "trail"
+trail_after = "after"
+breakeven = "even"
+bars = "held"
+[size]
+risk = "risk"
+add = 0.5
+reduce = 0.4
+[trade]
+max_adds = 2
+rank = "0 - close"
+"""
+
+LIMITS: Final = """
+name = "limits"
+universe = ["NSE:AAA"]
+[params]
+at = { default = 1, range = [0, 1000000] }
+[entry]
+long = "close > 1"
+[size]
+percent = 5
+[trade]
+order = "limit"
+limit = "at"
+"""
+
 FILES: Final = {
     name: parse_strategy(text, f"{name}.toml")
-    for name, text in (("steer", STEER), ("keep", KEEP), ("quick", QUICK), ("trend", TREND))
+    for name, text in (
+        ("steer", STEER),
+        ("keep", KEEP),
+        ("quick", QUICK),
+        ("trend", TREND),
+        ("manage", MANAGE),
+        ("limits", LIMITS),
+    )
 }
 
 
@@ -188,9 +255,10 @@ class Market:
         *,
         opened: float = -60.0,
         day: date = DAY,
+        portfolio: PortfolioLimits = APART,
         **terms: Any,
     ) -> None:
-        self.books_of_test = tuple(books)
+        self.books_of_test, self.portfolio = tuple(books), portfolio
         self.shares = tuple(shares)
         self.programs: dict[bytes, Program] = {}
         self.carried: dict[bytes, dict[str, Any]] = {}
@@ -210,7 +278,7 @@ class Market:
         self.put(session_draft(SessionTerms(day=day, windows=hours, **chosen)), opened)
         self.put(instruments_draft([(instrument, 0) for instrument in self.shares]), opened)
         self.install(self.books_of_test, opened, books_sha=books_sha)
-        self.put(limits_draft([book.limits for book in self.books_of_test]), opened)
+        self.put(limits_draft([book.limits for book in self.books_of_test], self.portfolio), opened)
 
     def install(
         self,

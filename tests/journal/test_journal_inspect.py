@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from atmand.core.records import INSTRUMENTS_HEAD, INSTRUMENTS_ROW, Kind, Record, body_of, newest
+from atmand.core.records import INSTRUMENTS_HEAD, INSTRUMENTS_ROW, Kind, Record, body_of, version_of
 from atmand.errors import UnsafeError
 from atmand.journal import JournalSettings, JournalWriter, read
 from atmand.journal.catalog import list_segments
@@ -120,7 +120,7 @@ def test_records_are_exported_with_names_and_digests(tmp_path: Path, fill: Fill)
     fill(
         tmp_path,
         [
-            Record(Kind.INSTRUMENTS, 0, 1, body, rows=2, version=newest(Kind.INSTRUMENTS)),
+            Record(Kind.INSTRUMENTS, 0, 1, body, rows=2, version=version_of(Kind.INSTRUMENTS)),
             Record(Kind.FRAME, 0, 2, b"\x00\xff", source=1, connection=2),
             Record(Kind.INSTRUMENTS, 0, 3, b"later", rows=1, version=9),
             Record(Kind.TIMER, 0, 4, body_of(Kind.TIMER)),

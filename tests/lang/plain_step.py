@@ -16,7 +16,7 @@ from atmand.core.jit import address_of, kernel_rows
 from atmand.core.layout import ARENA, VERDICT, header_of
 from atmand.lang.functions import FIELDS
 from atmand.lang.source import SourceText
-from atmand.lang.strategy import Parameter, Rules, Size, Strategy, StrategyFile
+from atmand.lang.strategy import EntryRules, Parameter, Size, Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_expression
 
 
@@ -30,7 +30,7 @@ def file_of(expression: str, params: Mapping[str, Parameter] | None = None, **si
         universe=("NSE:AAA",),
         params=dict(params or {}),
         signals=signals,
-        entry=Rules(long=expression),
+        entry=EntryRules(long=expression),
         size=Size(quantity="1"),
     )
     return StrategyFile(strategy, SourceText("expression", expression, is_expression=True))

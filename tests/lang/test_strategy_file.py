@@ -68,9 +68,10 @@ def spliced(place: int, text: str) -> str:
         ("strength < level", "strength < lvel", "my.toml:13:20", "unknown name 'lvel'; did you mean level?"),
         ("strength > 70", "strength +", "my.toml:16:", "not an expression"),
         ('long = "strength < level"', "", "my.toml:", "neither long nor short"),
-        ("value = 100000", "value = 100000\nquantity = 5", "my.toml:", "either quantity (units) or value (rupees)"),
+        ("value = 100000", "value = 100000\nquantity = 5", "my.toml:", "give one of quantity (units), value (rupees)"),
         ("value = 100000", 'value = "close > 3"', "my.toml:19:10", "a condition where a number is wanted"),
-        ('bar = "5m"', 'product = "CNC"\nbar = "5m"', "", ""),
+        ('bar = "5m"', 'bar = "5m"\n[trade]\nproduct = "CNC"', "", ""),
+        ('bar = "5m"', 'bar = "5m"\nproduct = "CNC"', "my.toml:4:11", "product: stands in [trade]; move it there"),
     ],
 )
 def test_a_refusal_says_where_what_and_what_to_do(before: str, after: str, place: str, said: str) -> None:
@@ -87,7 +88,7 @@ def test_a_refusal_says_where_what_and_what_to_do(before: str, after: str, place
 
 def test_a_delivery_strategy_cannot_sell_short() -> None:
     text = GOOD.replace("[entry]", '[entry]\nshort = "strength > 90"')
-    text = text.replace('bar = "5m"', 'bar = "5m"\nproduct = "CNC"')
+    text = text.replace('bar = "5m"', 'bar = "5m"\n[trade]\nproduct = "CNC"')
     assert "cannot sell short; use product MIS or remove entry.short" in str(refusal(text))
 
 

@@ -20,7 +20,6 @@ name = "holder"
 summary = "Buys and holds until the day's end"
 universe = [{universe}]
 bar = "1m"
-product = "MIS"
 
 [session]
 entry_from = "09:16"
