@@ -19,6 +19,7 @@ from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
 from atmand.cli_params import params_app
+from atmand.cli_strategy import strategy_app
 from atmand.cli_status import orders, positions, status
 from atmand.cli_words import (
     STYLE,
@@ -51,6 +52,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
 app.add_typer(journal_app, name="journal")
+app.add_typer(strategy_app, name="strategy")
 app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
 verb(app, "status", "atmand status --json")(status)
@@ -114,6 +116,7 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     """Check the configuration and its strategies, and print what holds, with secrets masked."""
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
+    from atmand.lang.structure import compile_structure
     from atmand.settings import load, redacted
 
     settings = load(given or config or context.obj)
@@ -121,7 +124,10 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     for strategy in settings.strategies.values():
         if strategy.enabled:
             try:
-                generate([Deployment(load_strategy(strategy.file), strategy.account, strategy.params)])
+                file = load_strategy(strategy.file)
+                generate([Deployment(file, strategy.account, strategy.params)])
+                for warning in compile_structure(file).warnings:
+                    say(f"warning: {warning}")
             except AtmandError as error:
                 say(str(error))
                 refused += 1

@@ -21,6 +21,7 @@ from atmand.core.manifest import Manifest, Program
 from atmand.errors import AtmandError
 from atmand.journal.retention import prune
 from atmand.lang.program import Deployment, generate
+from atmand.lang.structure import compile_structure
 from atmand.opening import Universe, deployments_of, limits_of, universe_of
 from atmand.params.document import DocumentError
 from atmand.params.keeper import Keeper, Origin
@@ -54,11 +55,13 @@ class InForce:
         self.settings, self.deployments, self.universe, self.program = settings, deployments, universe, program
         self._trading, self._clock = trading, clock
         self._simulated, self._bar_path = simulated, bar_path
+        self._warned: set[str] = set()
         # A session's seed does not follow a reload: it waits for the next start.
         self.seed = settings.simulator.seed
 
     def start(self) -> None:
         """Choose the parameters to start with, before a session is opened or goes on."""
+        self._warn()
         self._trading.reload(self.settings, self.keeper.start(self.deployments, limits_of(self.settings)))
 
     def open(self, day: date, now_ns: int) -> None:
@@ -98,9 +101,18 @@ class InForce:
             if _shape(manifest) != _shape(program.manifest) or universe.pairs != self.universe.pairs:
                 program = await self._swap(new, deployments, universe, parameters)
             self.settings, self.deployments, self.program = new, deployments, program
+            self._warn()
             logs.set_level(new.log.level)
             self.apply(parameters)
             log.info("reloaded", strategies=len(deployments))
+
+    def _warn(self) -> None:
+        """Say once what the checks of the strategies found that is hardly meant."""
+        for deployment in self.deployments:
+            for text in compile_structure(deployment.file).warnings:
+                if text not in self._warned:
+                    self._warned.add(text)
+                    log.warning("strategy_warning", strategy=deployment.book, warning=text)
 
     async def follow(self) -> None:
         """Take the store's document up where it changed; a refused one changes nothing, and its author is told."""
@@ -184,7 +196,7 @@ class InForce:
 
 def _shape(manifest: Manifest) -> Manifest:
     """Return a manifest without what a PARAMS record swaps: two of one shape need no new program."""
-    books = tuple(replace(plan, values=(), warm_bars=0, history_bars=0, sha256="") for plan in manifest.books)
+    books = tuple(replace(plan, values=(), warm_bars=0, history_bars=0, stream_bars=(), sha256="") for plan in manifest.books)
     return replace(manifest, books=books)
 
 

@@ -83,7 +83,7 @@ class Calls:
                 if parameter.range[0] < least:
                     self.refuse(node, f"{where} may become {parameter.range[0]:g}", f"begin its range at {least}")
                 top = int(parameter.range[1])
-                code = f"lookback(p.{name}, {least}, {top})"
+                code = f"lookback(p.{name}, {max(1, least)}, {top})"
                 return code, top, frozenset({name}), lambda values: int(values[name])
             case ast.Name(id=name):
                 self.name(node, name, 0)

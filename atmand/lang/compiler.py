@@ -217,7 +217,7 @@ class Compiler:
         `value` is what its result needs; its code is filled in.
         """
         if call not in stream.kept:
-            local = self.unique(base)
+            local = self.unique(f"{base}_{stream.label}" if stream.index else base)
             self.result.state.append(StateField(local, state, dtype))
             targets = tuple(f"{local}_{output}" for output in outputs) or (local,)
             code = call.format(f"s.{local}")
@@ -267,7 +267,7 @@ class Compiler:
         key = f"{stream.index} {value.code}"
         if key not in stream.exports:
             base = value.code if value.code.isidentifier() else "value"
-            local = self.unique(f"{base.strip('_')}_{stream.label}")
+            local = self.unique(f"last_{base}" if base.endswith(stream.label) else f"last_{base.strip('_')}_{stream.label}")
             kind = "i8" if value.is_bool else "f8"
             self.result.state.append(StateField(local, f'"{kind}"', np.dtype(kind)))
             kept = f"1 if {value.code} else 0" if value.is_bool else value.code

@@ -22,6 +22,7 @@ from atmand.history.bars import Bars, aligned, load_bars
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import load_strategy
+from atmand.lang.structure import compile_structure, instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest
 from atmand.market.instruments import Instrument, resolve_all
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
@@ -169,6 +170,12 @@ def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument
                 f"the data has {', '.join(sorted(known - set(keys))[:10])}; name some with --instrument",
             )
         pairs += [(book, keys[instrument.key]) for instrument in resolve_all(names, instruments)]
+        for name in instruments_named(deployment.file):
+            if name not in known:
+                raise AtmandError(
+                    f"strategy {deployment.file.strategy.name}", f"the data has no {name}, which its expressions name",
+                    "add its bars to the data",
+                )  # fmt: skip
     return pairs
 
 
@@ -192,12 +199,13 @@ def command(
     deployment = Deployment(file, "backtest", params)
     program = build(generate([deployment]))
     bars = load_bars(data, start=start, end=end) if isinstance(data, Path) else data()
+    warnings = list(compile_structure(file).warnings)
     plan = Backtest([deployment], bars, [BookLimits(capital_paise=_CAPITAL_PAISE)], costs_as_of)
     result = run_backtest(plan, program)
     trades = [trade.to_json() for trade in result.trades]
     if out is not None:
         _write(trades, out)
-    return {"trades": trades, "notes": list(bars.notes), **result.summary()}
+    return {"trades": trades, "notes": [*bars.notes, *warnings], **result.summary()}
 
 
 def _write(trades: Sequence[Mapping[str, Any]], out: Path) -> None:
