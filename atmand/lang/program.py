@@ -22,7 +22,7 @@ from atmand.lang.legs import combined_amounts, leg_plans
 from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_structure, stream_bars, warm_up_bars
 
-__all__ = ["Deployment", "GeneratedProgram", "fold_text", "generate", "module_head", "module_text", "parameter_values"]
+__all__ = ["Deployment", "GeneratedProgram", "fold_text", "generate", "module_head", "module_text", "only", "parameter_values"]
 
 _HEAD: Final = '''"""A generated program; its file is named by the hash of this text."""
 
@@ -367,10 +367,10 @@ def fold_text(structures: Sequence[Structure]) -> str:
         either = " or ".join(f"structure == {index}" for index, _ in staged)
         text += _FINISH.format(cases="\n".join(finish), staged=either)
     wanted = {"streams": bool(streams), "staged": bool(staged), "plain": not staged}
-    return text + _only(_FOLD, wanted)
+    return text + only(_FOLD, wanted)
 
 
-def _only(text: str, wanted: Mapping[str, bool]) -> str:
+def only(text: str, wanted: Mapping[str, bool]) -> str:
     """Keep the lines of a text whose mark is wanted, and those without one."""
     lines = []
     for line in text.split("\n"):

@@ -130,13 +130,13 @@ def _amounts_of(strategy: Strategy) -> list[tuple[str, str | None, tuple[str, st
     return rows
 
 
-def compile_expression(file: StrategyFile, text: str) -> Structure:
+def compile_expression(file: StrategyFile, text: str, period_ns: int | None = None) -> Structure:
     """Generate a step that writes one expression's value: into the verdict, with READY where it is not missing.
 
     The verdict's `quantity` is 1 where the expression is a condition.
     """
     strategy = file.strategy
-    compiler = Compiler(file.source, strategy.params, strategy.signals, strategy.period_ns, has_position=False)
+    compiler = Compiler(file.source, strategy.params, strategy.signals, period_ns or strategy.period_ns, has_position=False)
     value = compiler.any(text)
     code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
     tail = [Statement(f"v.value = {code}"), Statement(f"v.quantity = {1.0 if value.is_bool else 0.0}")]
@@ -191,11 +191,11 @@ def _structure(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]
     streams = tuple(
         StreamPlan(stream.of, stream.period_ns, compiled.stream_ring(stream)) for stream in compiled.streams[1:]
     )
-    identity = f"{text}{strategy.period_ns}{lookbacks}" + (repr(streams) if streams else "")
+    identity = f"{text}{compiled.main.period_ns}{lookbacks}" + (repr(streams) if streams else "")
     name = hashlib.sha256(identity.encode()).hexdigest()[:12]
     plan = StructurePlan(
         name=name,
-        period_ns=strategy.period_ns,
+        period_ns=compiled.main.period_ns,
         state_bytes=_state_bytes(compiled, tail),
         ring_bars=compiled.ring_bars,
         params=params,
