@@ -49,8 +49,13 @@ def random_bars(seed: int, n: int) -> list[dict[str, np.float64]]:
     return rows
 
 
-def evaluate(file: StrategyFile, expression: str, bars: list[dict[str, np.float64]], **values: float) -> NDArray[Any]:
-    """Return an expression's value on every bar; NaN while it is missing."""
+def evaluate(
+    file: StrategyFile, expression: str, bars: list[dict[str, np.float64]], *, waits: bool = True, **values: float
+) -> NDArray[Any]:
+    """Return an expression's value on every bar; NaN while it is missing.
+
+    Without `waits` it has a value as soon as its parts allow, not when all that it names has one.
+    """
     structure = compile_expression(file, expression)
     step = _step_of(structure)
     state = _state_of(_namespace(structure)[f"STATE_{structure.name}"])
@@ -59,7 +64,7 @@ def evaluate(file: StrategyFile, expression: str, bars: list[dict[str, np.float6
     with np.errstate(all="ignore"):
         for bar in bars:
             step(0, 0, state, params, None, *(bar[name] for name in FIELDS))
-            answer.append(float(state.verdict.value) if state.verdict.flags & 1 else math.nan)
+            answer.append(float(state.verdict.value) if state.verdict.flags & 1 or not waits else math.nan)
     return np.array(answer)
 
 
