@@ -19,8 +19,8 @@ from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
 from atmand.cli_params import params_app
-from atmand.cli_strategy import strategy_app
 from atmand.cli_status import orders, positions, status
+from atmand.cli_strategy import strategy_app
 from atmand.cli_words import (
     STYLE,
     BarsFile,

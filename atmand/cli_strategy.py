@@ -19,6 +19,7 @@ strategy_app = typer.Typer(help="Look after strategies.", **STYLE)
 
 Files = Annotated[list[Path], typer.Argument(help="Strategy files.", metavar="FILE...")]
 _DEFAULT = "rsi_macd"
+_MINUTE_NS = 60_000_000_000
 
 
 @verb(strategy_app, "new", "atmand strategy new my_breakout --template opening_range")
@@ -34,9 +35,7 @@ def new(
 
     templates = {path.stem: path for path in _shipped()}
     if name is None:
-        rows = [
-            {"template": stem, "summary": load_strategy(path).strategy.summary} for stem, path in templates.items()
-        ]
+        rows = [{"template": stem, "summary": load_strategy(path).strategy.summary} for stem, path in templates.items()]
         print_json(rows) if as_json else print_rows(rows, ("template", "summary"))
         return ExitCode.DONE
     chosen = template or _DEFAULT
@@ -74,7 +73,7 @@ def check(files: Files, as_json: Json = False) -> int:
 def explain(
     file: Annotated[Path, typer.Argument(help="A strategy file.", metavar="FILE")], as_json: Json = False
 ) -> int:
-    """Print the code that is made of a strategy, each line under the expression that it stands for, and what it keeps."""
+    """Print the code that is made of a strategy, each line under its expression, and what it keeps."""
     structure, facts = _explained(file)
     if as_json:
         print_json({**facts, "source": structure.explained})
@@ -120,7 +119,11 @@ def _explained(path: Path) -> tuple[Structure, dict[str, Any]]:
         "bars_fetched": fetch,
         "ring_bars": structure.plan.ring_bars,
         "streams": [
-            {"instrument": plan.instrument or "its own", "minutes": plan.period_ns // 60_000_000_000, "ring_bars": plan.ring_bars}
+            {
+                "instrument": plan.instrument or "its own",
+                "minutes": plan.period_ns // _MINUTE_NS,
+                "ring_bars": plan.ring_bars,
+            }
             for plan in structure.plan.streams
         ],
         "state_bytes": structure.plan.state_bytes,

@@ -196,7 +196,9 @@ class InForce:
 
 def _shape(manifest: Manifest) -> Manifest:
     """Return a manifest without what a PARAMS record swaps: two of one shape need no new program."""
-    books = tuple(replace(plan, values=(), warm_bars=0, history_bars=0, stream_bars=(), sha256="") for plan in manifest.books)
+    books = tuple(
+        replace(plan, values=(), warm_bars=0, history_bars=0, stream_bars=(), sha256="") for plan in manifest.books
+    )
     return replace(manifest, books=books)
 
 

@@ -19,12 +19,12 @@ from pydantic import BaseModel
 from atmand.api.metrics import METRICS
 from atmand.api.settings import ApiSettings
 from atmand.core.indicators import INDICATORS, Indicator
+from atmand.feed.kite_protocol import KiteFeedSettings
+from atmand.journal.settings import JournalSettings
 from atmand.lang.functions import FUNCTIONS, NAMES
 from atmand.lang.functions import call_of as function_call
 from atmand.lang.strategy import load_strategy
 from atmand.lang.types import Type
-from atmand.feed.kite_protocol import KiteFeedSettings
-from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings
 from atmand.settings import (
     AccountSettings,
@@ -104,7 +104,9 @@ def functions_reference() -> str:
     for row in FUNCTIONS.values():
         unit = "a condition" if row.type is Type.BOOL else "that of `x`" if row.unit == "source" else row.unit
         rows.append(f"| `{function_call(row)}` | {unit} | {row.summary} |")
-    rows.append('| `opening_range(15).high`, `.low` | price | range of the day\'s first minutes; missing until they are over |')
+    rows.append(
+        "| `opening_range(15).high`, `.low` | price | range of the day's first minutes; missing until they are over |"
+    )
     return "\n".join(rows)
 
 

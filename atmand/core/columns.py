@@ -1,7 +1,7 @@
-"""Columns: values from outside that a bar does not hold, one for each instrument, with the time from which they are old.
+"""Columns: values from outside that a bar does not hold, one for each instrument, and until when they are good.
 
-The fixed ones are registered here; behind them come the program's external signals, in the manifest's order. FORECAST and
-SENTIMENT rows name a fixed column by its number, SIGNAL rows a signal by its place.
+The fixed ones are registered here; behind them come the program's external signals, in the manifest's order. FORECAST
+and SENTIMENT rows name a fixed column by its number, SIGNAL rows a signal by its place.
 """
 
 from __future__ import annotations

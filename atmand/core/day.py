@@ -12,8 +12,8 @@ from atmand.core.jit import kernel
 from atmand.core.layout import header_of, instrument_at, pair_at
 
 __all__ = [
-    "DAY", "OPENING", "clock_minute", "day_step", "days_to_expiry", "minutes_since_open", "minutes_to_close", "opening_step",
-    "stream_end_ns", "weekday_of",
+    "DAY", "OPENING", "clock_minute", "day_step", "days_to_expiry", "minutes_since_open", "minutes_to_close",
+    "opening_step", "stream_end_ns", "weekday_of",
 ]  # fmt: skip
 
 _DAY_NS: Final = 86_400_000_000_000

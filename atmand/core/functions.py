@@ -1,7 +1,7 @@
 """The language's own functions: arithmetic that never fails, and small states that look back over bars.
 
-A number that is missing (NaN) makes the result missing; a condition is never missing. What looks back does so over bars,
-and no further than its look-back says: it can be folded again from the ring that the language derives from it.
+A number that is missing (NaN) makes the result missing; a condition is never missing. What looks back does so over
+bars, and no further than its look-back says: it can be folded again from the ring that the language derives from it.
 """
 
 from __future__ import annotations

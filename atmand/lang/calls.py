@@ -148,7 +148,9 @@ class Calls:
             self.one_unit(node, row.name, *values)
         code, top, params, read = "", 1, frozenset[str](), _one
         if "n" in row.takes:
-            given = node.args[numbers] if len(node.args) > numbers else ast.Constant(row.default, lineno=1, col_offset=0)
+            given = (
+                node.args[numbers] if len(node.args) > numbers else ast.Constant(row.default, lineno=1, col_offset=0)
+            )
             code, top, params, read = self.lookback(given, f"n of {row.name}", 1)
         unit = next((v.unit for v in values if not v.is_bool), FREE) if row.unit == "source" else row.unit
         needed = joined("", *values, type=row.type, unit=unit)
@@ -174,11 +176,15 @@ class Calls:
         self._check_count(node, name, 1, 1)
         value = self.number(node.args[0], depth)
         if value.staged:
-            self.refuse(node, "a comparison between instruments inside another", "make one of them a condition of the rule")
+            self.refuse(
+                node, "a comparison between instruments inside another", "make one of them a condition of the rule"
+            )
         if not self.compiler.has_position:
             self.refuse(node, f"{name} compares the instruments of a strategy", "use it in a strategy's rules")
         if self.stream.index:
-            self.refuse(node, f"{name} compares on the strategy's own bars", f"write {name}(x(on=...)), not on= outside")
+            self.refuse(
+                node, f"{name} compares on the strategy's own bars", f"write {name}(x(on=...)), not on= outside"
+            )
         local = self.compiler.compare(value)
         bounds = {"low": 0.0, "high": 1.0} if name == "rank" else {}
         unit = "ratio" if name == "rank" else FREE

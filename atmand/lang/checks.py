@@ -1,4 +1,4 @@
-"""Checks on what was compiled, before anything runs: units, conditions that are always the same, rules that never trade.
+"""Checks on what was compiled, before anything runs: units, conditions that never change, rules that never trade.
 
 A refusal is an error in the file. A warning is what is allowed and hardly meant: it is shown, and the strategy runs.
 """
@@ -80,7 +80,9 @@ def contradiction(limits: Sequence[Limit]) -> tuple[str, str] | None:
             lows[code] = max(lows.get(code, (-math.inf, False, "")), (bound, sign == ">", said))
         if sign in ("<", "<=", "=="):
             highs[code] = min(
-                highs.get(code, (math.inf, False, "")), (bound, sign == "<", said), key=lambda high: (high[0], not high[1])
+                highs.get(code, (math.inf, False, "")),
+                (bound, sign == "<", said),
+                key=lambda high: (high[0], not high[1]),
             )
     for code in lows.keys() & highs.keys():
         (low, above, first), (high, below, second) = lows[code], highs[code]

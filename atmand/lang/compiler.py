@@ -1,8 +1,8 @@
 """One strategy's expressions, compiled into shared statements: streams, instances, what is kept and what it needs.
 
-A strategy is a main stream (its own bars) and others (another period or instrument). Every stream is a list of statements
-that are run on each of its closed bars, in order, so that no state depends on how a condition short-circuits.
-"""
+A strategy is a main stream (its own bars) and others (another period or instrument). Every stream is a list of
+statements that are run on each of its closed bars, in order, so that no state depends on how a condition
+short-circuits.
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ _BLANK: Final = re.compile(r"#[^\n\r]*|[\n\r]")
 """Comments and line ends: an expression may be spread over lines, as inside parentheses."""
 _TAKEN: Final = frozenset(
     {
-        *("t", "index", "s", "p", "v", "bar", "open_", "high", "low", "close", "volume", "flags", "end_ns", "np", "math"),
-        *("abs", "float", "int", "min", "max", "verdict", "divide", "lookback", "missing", "day", "pair_at", "header_of"),
-        *("if", "else", "and", "or", "not", "in", "is", "def", "for", "from", "as", "del", "try", "with", "pass", "sum"),
+        *("t", "index", "s", "p", "v", "bar", "open_", "high", "low", "close", "volume", "flags", "end_ns"),
+        *("np", "math", "sum", "range", "row", "book"),
+        *("abs", "float", "int", "min", "max", "verdict", "divide", "lookback", "missing", "day", "pair_at"),
+        *("header_of",),
+        *("if", "else", "and", "or", "not", "in", "is", "def", "for", "from", "as", "del", "try", "with", "pass"),
         *("lambda", "return", "yield", "while", "class", "global", "import", "raise", "assert", "except", "finally"),
-        *("break", "continue", "elif", "nonlocal", "async", "await", "none", "true", "false", "range", "row", "book"),
+        *("break", "continue", "elif", "nonlocal", "async", "await", "none", "true", "false"),
         *INDICATORS, *FUNCTIONS, *NAMES, *kernels.__all__,
     }
 )  # fmt: skip
@@ -125,7 +127,9 @@ class Compiled:
 
     def stream_ring(self, stream: Stream) -> int:
         """Bars that another stream keeps: its own need, and those that the main stream's memory goes back over."""
-        back = 2 * -(-self.ring_bars * self.main.period_ns // stream.period_ns) if stream.index in self.kept_streams else 0
+        back = (
+            2 * -(-self.ring_bars * self.main.period_ns // stream.period_ns) if stream.index in self.kept_streams else 0
+        )
         return stream.bars + 2 + back
 
 
@@ -267,7 +271,9 @@ class Compiler:
         key = f"{stream.index} {value.code}"
         if key not in stream.exports:
             base = value.code if value.code.isidentifier() else "value"
-            local = self.unique(f"last_{base}" if base.endswith(stream.label) else f"last_{base.strip('_')}_{stream.label}")
+            local = self.unique(
+                f"last_{base}" if base.endswith(stream.label) else f"last_{base.strip('_')}_{stream.label}"
+            )
             kind = "i8" if value.is_bool else "f8"
             self.result.state.append(StateField(local, f'"{kind}"', np.dtype(kind)))
             kept = f"1 if {value.code} else 0" if value.is_bool else value.code
@@ -335,5 +341,3 @@ class Compiler:
         except (ValueError, RecursionError, MemoryError):
             self.refuse(path, 0, "not an expression", "split it into signals")
         return Walk(self, line, path, stream).value(tree.body, depth)
-
-

@@ -104,14 +104,14 @@ FUNCTIONS: Final[dict[str, Function]] = {
             unit="bars", reach=lambda n: n + 1, default=_FORGET,
         ),
         Function(
-            "valuewhen", "cxn", "valuewhen", "the number when it last held; missing after more than `n` bars", "event()",
+            "valuewhen", "cxn", "valuewhen", "the number when it last held; missing after `n` bars", "event()",
             reach=lambda n: n + 1, default=_FORGET,
         ),
         Function(
-            "latch", "ccn", "latch", "from where the first held until the second does, at most `n` bars more", "event()",
+            "latch", "ccn", "latch", "from where the first held until the second does, `n` bars at most", "event()",
             Type.BOOL, reach=lambda n: n + 1, default=_FORGET,
         ),
-        Function("rank", "x", "cross_rank", "place among the strategy's instruments, 0 lowest to 1 highest", unit="ratio"),
+        Function("rank", "x", "cross_rank", "place among the strategy's instruments, 0 to 1", unit="ratio"),
         Function("zscore", "x", "cross_zscore", "distance from their mean in standard deviations", unit=FREE),
         Function("signal_age", "", "column_age", "seconds since an external signal came", unit=FREE),
         Function("signal", "", "column_value", "an external signal's value; missing when it is too old", unit=FREE),
@@ -173,7 +173,5 @@ def call_of(row: Function) -> str:
     if row.name in SIGNALS:
         return f'{row.name}("name")'
     words = {"x": iter(("x",) if row.takes.count("x") == 1 else ("a", "b", "c")), "c": iter(("cond", "reset"))}
-    parts = [
-        (f"n = {row.default}" if row.default else "n") if kind == "n" else next(words[kind]) for kind in row.takes
-    ]
+    parts = [(f"n = {row.default}" if row.default else "n") if kind == "n" else next(words[kind]) for kind in row.takes]
     return f"{row.name}({', '.join([*parts, '...'] if row.most else parts)})"

@@ -22,7 +22,16 @@ from atmand.lang.legs import combined_amounts, leg_plans
 from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_structure, stream_bars, warm_up_bars
 
-__all__ = ["Deployment", "GeneratedProgram", "fold_text", "generate", "module_head", "module_text", "only", "parameter_values"]
+__all__ = [
+    "Deployment",
+    "GeneratedProgram",
+    "fold_text",
+    "generate",
+    "module_head",
+    "module_text",
+    "only",
+    "parameter_values",
+]
 
 _HEAD: Final = '''"""A generated program; its file is named by the hash of this text."""
 

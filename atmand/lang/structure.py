@@ -136,7 +136,9 @@ def compile_expression(file: StrategyFile, text: str, period_ns: int | None = No
     The verdict's `quantity` is 1 where the expression is a condition.
     """
     strategy = file.strategy
-    compiler = Compiler(file.source, strategy.params, strategy.signals, period_ns or strategy.period_ns, has_position=False)
+    compiler = Compiler(
+        file.source, strategy.params, strategy.signals, period_ns or strategy.period_ns, has_position=False
+    )
     value = compiler.any(text)
     code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
     tail = [Statement(f"v.value = {code}"), Statement(f"v.quantity = {1.0 if value.is_bool else 0.0}")]
@@ -151,7 +153,7 @@ def instruments_named(file: StrategyFile) -> tuple[str, ...]:
 
 
 def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, int]:
-    """Return how many bars the strategy needs before it may decide, and how many are worth fetching, at these values."""
+    """Return how many bars the strategy needs before it may decide, and how many are worth fetching."""
     return _seen(structure.compiled.main.ready.values(), structure.compiled.main, values)
 
 
@@ -215,7 +217,9 @@ def _functions(compiled: Compiled, tail: Sequence[Statement]) -> list[tuple[str,
         found.append((f"stream_%%_{stream.index}", about, [*stream.statements, count]))
     main, begin = compiled.main, Statement("v = s.verdict")
     if not compiled.crossed:
-        found.append(("step_%%", "Fold a closed bar, and say what the rules say of it.", [begin, *main.statements, *tail]))
+        found.append(
+            ("step_%%", "Fold a closed bar, and say what the rules say of it.", [begin, *main.statements, *tail])
+        )
         return found
     about = "Fold a closed bar, and put up what is compared between the instruments."
     saved = [Statement(f"s.at_{name} = {name}") for name in _saved(compiled, tail)]
@@ -257,5 +261,3 @@ def _state_bytes(compiled: Compiled, tail: Sequence[Statement]) -> int:
     fields: list[tuple[str, Any]] = [("verdict", VERDICT)]
     fields += [(name, dtype) for name, _, dtype in _fields(compiled, tail)]
     return int(np.dtype(fields, align=True).itemsize)
-
-

@@ -88,9 +88,7 @@ class Walk(Calls):
                 return self._part(node, name, part)
             case ast.Subscript():
                 return self._history(node, depth)
-        self.refuse(
-            node, "this form is not part of the language", "use names, numbers, arithmetic, comparisons, calls"
-        )
+        self.refuse(node, "this form is not part of the language", "use names, numbers, arithmetic, comparisons, calls")
 
     def number(self, node: ast.expr, depth: int) -> Value:
         """Check a node that must be a number."""
@@ -335,7 +333,9 @@ class Walk(Calls):
 
     def _instrument(self, node: ast.expr) -> str:
         match node:
-            case ast.Constant(value=str(name)) if re.fullmatch(r"[A-Z]+:[^:\s][^:]*(:[^:]+)*", name) and len(name) <= 48:
+            case ast.Constant(value=str(name)) if (
+                re.fullmatch(r"[A-Z]+:[^:\s][^:]*(:[^:]+)*", name) and len(name) <= 48
+            ):
                 return name
         self.refuse(node, "this names no instrument", 'write it as "NSE:NIFTY 50"')
 

@@ -41,7 +41,7 @@ TEXTS = {
     "day": 'stop.loss = "day_high - day_low"\nstop.target = "prev_day.close"\nstop.trail = "opening_range(15).high"\n'
     'size.quantity = "gap"\ntrade.rank = "minutes_to_close"\nstop.bars = "hour * 100 + minute"\n',
     "other": 'stop.loss = "close(on=\'15m\')"\nstop.target = "close(\'NSE:CCC\')[1]"\nstop.bars = "close[back]"\n'
-    'stop.trail = "highest(close(\'NSE:CCC\'), back)"\nsize.quantity = "rsi(back, on=\'5m\')"\n'
+    "stop.trail = \"highest(close('NSE:CCC'), back)\"\nsize.quantity = \"rsi(back, on='5m')\"\n"
     "trade.rank = \"sma(back, of='NSE:CCC', on='5m')\"\n",
     "cross": 'stop.loss = "weekday"\nstop.target = "zscore(roc(1))"\nstop.trail = "close * atman.mean"\n'
     'size.quantity = "signal(\'go\')"\ntrade.rank = "signal_age(\'go\')"\nstop.bars = "rank(close)"\n',

@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core import columns, cross, crossing, day, functions, indicators, position
-from atmand.core.jit import address_of, kernel_rows
-from atmand.core.layout import ARENA, VERDICT, header_of
+from atmand.core.layout import VERDICT, header_of
 from atmand.lang.functions import FIELDS
 from atmand.lang.source import SourceText
 from atmand.lang.strategy import EntryRules, Parameter, Size, Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_expression
-
 
 _ROOMS = (indicators, crossing, functions, columns, cross, day, position)
 

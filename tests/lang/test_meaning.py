@@ -39,11 +39,17 @@ def numbers_over(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 # Multiplying by a plain number keeps a price's unit; a price by a price has none and goes with everything.
-numbers = st.recursive(leaf.map(lambda x: f"(close * {x})" if x != "level" else "(close * open)"), numbers_over, max_leaves=4)
-free = st.sampled_from(["(close * open)", "(high * low)", "log(close)", "sqrt(high)", "sign(close - open)", "level", "7.5"])
+numbers = st.recursive(
+    leaf.map(lambda x: f"(close * {x})" if x != "level" else "(close * open)"), numbers_over, max_leaves=4
+)
+free = st.sampled_from(
+    ["(close * open)", "(high * low)", "log(close)", "sqrt(high)", "sign(close - open)", "level", "7.5"]
+)
 plain = st.recursive(free, numbers_over, max_leaves=4)
 moving = st.sampled_from(["close", "high", "low", "(close - open)", "(close * open)", "log(close)"])
-tests = st.tuples(moving.filter(lambda x: "*" in x or "log" in x), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), plain)
+tests = st.tuples(
+    moving.filter(lambda x: "*" in x or "log" in x), st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), plain
+)
 conditions = st.recursive(
     st.one_of(tests.map(" ".join), st.sampled_from(["close > open", "close < high", "low == close"])),
     lambda inner: st.one_of(
@@ -54,14 +60,20 @@ conditions = st.recursive(
 )
 stateful = st.one_of(
     st.tuples(moving, whole).map(lambda p: f"{p[0]}[{p[1]}]"),
-    st.tuples(st.sampled_from(["change", "sma", "highest", "lowest"]), moving, whole).map(lambda p: f"{p[0]}({p[1]}, {p[2]})"),
+    st.tuples(st.sampled_from(["change", "sma", "highest", "lowest"]), moving, whole).map(
+        lambda p: f"{p[0]}({p[1]}, {p[2]})"
+    ),
     st.tuples(conditions, whole).map(lambda p: f"count({p[0]}, {p[1]})"),
     st.tuples(conditions, whole).map(lambda p: f"bars_since({p[0]}, {p[1]})"),
     st.tuples(conditions, moving, whole).map(lambda p: f"valuewhen({p[0]}, {p[1]}, {p[2]})"),
 )
 held = st.one_of(
-    st.tuples(st.sampled_from(["crosses_above", "crosses_below"]), whole).map(lambda p: f"{p[0]}(close, sma(close, {p[1]}))"),
-    st.tuples(st.sampled_from(["rising", "falling"]), moving, st.integers(1, 3)).map(lambda p: f"{p[0]}({p[1]}, {p[2]})"),
+    st.tuples(st.sampled_from(["crosses_above", "crosses_below"]), whole).map(
+        lambda p: f"{p[0]}(close, sma(close, {p[1]}))"
+    ),
+    st.tuples(st.sampled_from(["rising", "falling"]), moving, st.integers(1, 3)).map(
+        lambda p: f"{p[0]}({p[1]}, {p[2]})"
+    ),
     st.tuples(conditions, conditions, whole).map(lambda p: f"latch({p[0]}, {p[1]}, {p[2]})"),
     conditions.map(lambda x: f"({x})[1]"),
 )
