@@ -3,6 +3,7 @@
 A strategy is a main stream (its own bars) and others (another period or instrument). Every stream is a list of
 statements that are run on each of its closed bars, in order, so that no state depends on how a condition
 short-circuits.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from atmand.core.state import Layout, lay_out, table
 from atmand.errors import AtmandError, UsageError
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
-from atmand.lang.program import fold_text, module_head, only
+from atmand.lang.folding import fold_text, only
+from atmand.lang.program import module_head
 from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.lang.strategy import StrategyFile, is_usable_name, strategy_of
 from atmand.lang.structure import Structure, compile_expression
