@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atmand.core.engine import Engine
 from atmand.core.opening import Draft
-from atmand.core.records import EMPTY, Kind, Record, body_of
+from atmand.core.records import EMPTY, Kind, Record, body_of, version_of
 from atmand.journal.writer import JournalWriter
 
 __all__ = ["Sequencer", "audit_drafts"]
@@ -29,7 +29,12 @@ def audit_drafts(outputs: NDArray[Any]) -> list[Draft]:
     kinds = outputs["kind"]
     edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(outputs)]
     return [
-        Draft(kind := Kind(int(kinds[first])), body_of(kind, _AUDIT_HEAD, outputs[first:last]), last - first)
+        Draft(
+            kind := Kind(int(kinds[first])),
+            body_of(kind, _AUDIT_HEAD, outputs[first:last]),
+            last - first,
+            version_of(kind),
+        )
         for first, last in pairwise(edges)
     ]
 

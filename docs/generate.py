@@ -26,6 +26,7 @@ from atmand.lang.functions import call_of as function_call
 from atmand.lang.strategy import load_strategy
 from atmand.lang.types import Type
 from atmand.logs import LogSettings
+from atmand.portfolio import PortfolioSettings
 from atmand.settings import (
     AccountSettings,
     FeedSettings,
@@ -47,6 +48,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "accounts.NAME": AccountSettings,
     "strategies.NAME": StrategySettings,
     "limits": LimitSettings,
+    "portfolio": PortfolioSettings,
     "journal": JournalSettings,
     "api": ApiSettings,
     "log": LogSettings,

@@ -39,7 +39,7 @@ Time = Annotated[str, AfterValidator(_check_time)]
 Count = Annotated[int, Field(ge=0)]
 Price = Annotated[float, Field(ge=0)]
 Side = Literal["BUY", "SELL"]
-StrategyState = Literal["warming", "waiting", "entering", "in_trade", "exiting", "blocked", "paused"]
+StrategyState = Literal["warming", "waiting", "entering", "in_trade", "exiting", "blocked", "paused", "run_off"]
 
 
 class _Shape(BaseModel):
@@ -103,6 +103,8 @@ class StrategyStatus(Statistics):
     summary: str
     file: str
     state: StrategyState
+    life: Literal["warming", "active", "paused", "run_off"]
+    life_reason: str
     waiting_for: Entries | None
     blocked_by: str | None
     warming: Warming | None

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.groups import groups_document, load_groups
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
@@ -30,10 +31,22 @@ __all__ = [
 
 SCHEMA: Final = 1
 
-_HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
+_HEADER_FIELDS: Final = (
+    "entries",
+    "next_order",
+    "next_trade",
+    "next_group",
+    "orders_made",
+    "fills",
+    "refused",
+    "session_ended",
+    "fingerprint",
+)
+_ALIVE: Final = ("quantity", "trade", "blocked", "cooling", "trades_today", "group")
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns", "cooldown", "max_adds", "max_reduces", "max_trades",
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off",
+             "cooldown", "max_adds", "max_reduces", "max_trades",
              "participation_ppm", "limit_entry", "entry_wait_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
              "first_subscription",
@@ -59,6 +72,7 @@ def books_document(layout: Layout) -> dict[str, Any]:
     header = layout.arena[: ARENA.itemsize].view(ARENA)[0]
     books, pairs, orders = (table(layout.arena, name) for name in ("books", "pairs", "orders"))
     names = _book_names(layout)
+    alive = np.any([pairs[name] != 0 for name in _ALIVE], axis=0)
     return {
         "schema": SCHEMA,
         "sequence": int(header["sequence"]),
@@ -72,9 +86,12 @@ def books_document(layout: Layout) -> dict[str, Any]:
         "books": {name: _fields(books[index], "BOOK") for index, name in enumerate(names)},
         "pairs": [
             {"book": names[book], "instrument": layout.keys[instrument], **_fields(pairs[index], "PAIR")}
-            for index, (book, instrument) in enumerate(layout.pairs)
-            if _is_alive(pairs[index])
+            for index in np.flatnonzero(alive)
+            for book, instrument in (layout.pairs[index],)
         ],
+        "groups": groups_document(
+            table(layout.arena, "groups"), table(layout.arena, "legs"), layout.pairs, names, layout.keys
+        ),
         "orders": [
             {
                 "book": names[int(row["book"])],
@@ -119,6 +136,13 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
             )
         else:
             lost.append(f"{row['book']} {row['instrument']}")
+    named = {
+        (book, key): places[pair]
+        for book, at in books.items()
+        for key, instrument in keys.items()
+        if (pair := (at, instrument)) in places
+    }
+    load_groups(table(arena, "groups"), table(arena, "legs"), pairs, named, document.get("groups", []))
     _load_orders(layout, document["orders"], books, keys, places)
     _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0
@@ -149,10 +173,6 @@ def open_next_day(layout: Layout) -> None:
 
 def _book_names(layout: Layout) -> list[str]:
     return [f"{plan.strategy}@{plan.account}" for plan in layout.manifest.books]
-
-
-def _is_alive(pair: Any) -> bool:
-    return bool(pair["quantity"] or pair["trade"] or pair["blocked"] or pair["cooling"] or pair["group"])
 
 
 def _fields(row: Any, kind: str) -> dict[str, int]:

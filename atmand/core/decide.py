@@ -14,6 +14,7 @@ import numpy as np
 from atmand.core.exits import distance, take_terms
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
+from atmand.core.legs import group_refusal, on_group_bar, open_group
 from atmand.core.matching import request_exit, request_reduction, submit
 from atmand.core.netting import net_orders
 from atmand.core.orders import cancel, emit
@@ -63,6 +64,9 @@ def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
     if header_of(t).decisions == 0:
         return
     withdraw(t, pair_index)
+    if pair.group != 0:
+        on_group_bar(t, pair_index, bar.marks, flags & _EXIT_LONG)
+        return
     if pair.quantity != 0:
         pair.bars_held += 1
         if flags & _READY:
@@ -147,7 +151,9 @@ def settle(t):  # type: ignore[no-untyped-def]
     """Make the entries that this record's strategies proposed, in their order, then net them against its exits."""
     index = take_proposal(t)
     while index >= 0:
-        if pair_at(t, index).quantity == 0:
+        if pair_at(t, index).group_row >= 0:
+            _enter_group(t, index)
+        elif pair_at(t, index).quantity == 0:
             _enter(t, index)
         else:
             _add(t, index)
@@ -170,6 +176,16 @@ def _enter(t, pair_index):  # type: ignore[no-untyped-def]
     pair.entry_bar_ns = pair.proposed_bar_ns
     pair.trade = 0
     _send(t, pair_index, limit, _RULE)
+
+
+@kernel
+def _enter_group(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and enter all legs of a proposed group, or none; the decision is the underlying's."""
+    pair = pair_at(t, pair_index)
+    reason = group_refusal(t, pair_index, pair.proposed_units, pair.proposed_marks)
+    _audit_decision(t, pair_index, reason)
+    if reason == 0:
+        open_group(t, pair_index)
 
 
 @kernel

@@ -6,17 +6,29 @@ The engine reads no clock, file, socket or random source: the same records give 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.actions import adjust
 from atmand.core.books import books_document, load_books, open_next_day
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
-from atmand.core.manifest import Program
-from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows, upgraded
+from atmand.core.manifest import Manifest, Program
+from atmand.core.records import (
+    AUDIT,
+    AUDIT_KINDS,
+    INSTRUMENTS_HEAD,
+    INSTRUMENTS_ROW,
+    PROGRAM_ROW,
+    Kind,
+    Record,
+    head_and_rows,
+    upgraded,
+)
+from atmand.core.run_off import with_run_off
 from atmand.core.state import Layout, carry_over, lay_out, table
 from atmand.core.ticks import MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.errors import AtmandError
@@ -52,7 +64,8 @@ class Engine:
     """One arena and the fold over it.
 
     `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose manifest has
-    the given sha256, `books` the books document of a sha256: what a session begins with.
+    the given sha256, `books` the books document of a sha256: what a session begins with. `trade_rows` closed trades are
+    kept in the arena.
     """
 
     def __init__(
@@ -60,11 +73,13 @@ class Engine:
         decoders: Mapping[int, Decoder],
         programs: Callable[[bytes], Program],
         books: Callable[[bytes], dict[str, Any]] | None = None,
+        trade_rows: int = 1,
     ) -> None:
         self._decoders = decoders
         self._programs = programs
         self._carried_books = books
         self._opening = False
+        self._trade_rows = trade_rows
         self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
         self._tick_rows = kernel_rows(self._ticks)
         self._tick_bytes = self._ticks.view(np.uint8)
@@ -72,6 +87,7 @@ class Engine:
         self._session: Record | None = None
         self._instruments: Record | None = None
         self._layout: Layout | None = None
+        self._prepared: tuple[int, bytes, Manifest, tuple[tuple[int, int], ...], Layout] | None = None
         self._program: Program | None = None
         self._outputs: NDArray[Any] = _NO_OUTPUTS
         self._header: NDArray[Any] = np.zeros(1, ARENA)
@@ -129,6 +145,8 @@ class Engine:
             self._instruments = record
         elif record.kind == Kind.PROGRAM:
             self._install(record)
+        elif record.kind == Kind.CORPORATE_ACTION and self._layout is not None:
+            adjust(self._layout, record)
         return _NO_OUTPUTS
 
     def apply_bars(self, bars: NDArray[Any], *arguments: Any) -> Any:
@@ -143,6 +161,38 @@ class Engine:
     def load_books(self, document: dict[str, Any]) -> list[str]:
         """Take the books from a snapshot; return what had no row any more."""
         return load_books(self.layout, document)
+
+    def prepare(self, instruments: bytes | None, manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> None:
+        """Lay an arena out for a PROGRAM record that is to come, in any thread: the loop then only fills it.
+
+        `instruments` is the body of an INSTRUMENTS record that comes before it, or None. What is prepared for nothing
+        is thrown away by the next program.
+        """
+        if self._session is None or self._instruments is None:
+            return
+        record = self._instruments if instruments is None else self._instruments._replace(body=instruments)
+        if instruments is not None:
+            record = record._replace(rows=(len(instruments) - INSTRUMENTS_HEAD.itemsize) // INSTRUMENTS_ROW.itemsize)
+        rows = np.zeros(len(pairs), PROGRAM_ROW)
+        rows["book"], rows["instrument"] = np.array(pairs, np.int64).T
+        layout = self._laid_out(self._session, record, manifest, rows)
+        self._prepared = (self._session.sequence, record.body, manifest, layout.pairs, layout)
+
+    def _laid_out(self, session: Record, instruments: Record, manifest: Manifest, pairs: NDArray[Any]) -> Layout:
+        head, windows = head_and_rows(session)
+        _, rows = head_and_rows(instruments)
+        return lay_out(head, windows, rows, manifest, pairs, session.time_ns, self._trade_rows)
+
+    def _take_prepared(self, manifest: Manifest, pairs: NDArray[Any]) -> Layout | None:
+        """Return the arena that was laid out for exactly these records, once."""
+        prepared, self._prepared = self._prepared, None
+        assert self._session is not None and self._instruments is not None
+        if prepared is None:
+            return None
+        sequence, body, its_manifest, places, layout = prepared
+        same = (sequence, body) == (self._session.sequence, self._instruments.body) and its_manifest == manifest
+        wanted = tuple(zip(pairs["book"].tolist(), pairs["instrument"].tolist(), strict=True))
+        return layout if same and places == wanted else None
 
     def _apply_compiled(self, record: Record) -> NDArray[Any]:
         if self._program is None or self._layout is None:
@@ -180,17 +230,17 @@ class Engine:
             raise EngineError("PROGRAM", "came before SESSION and INSTRUMENTS", "open a session first")
         head, pairs = head_and_rows(record)
         program = self._programs(head["manifest"][0].tobytes())
-        session, windows = head_and_rows(self._session)
-        _, instruments = head_and_rows(self._instruments)
-        opened_ns = self._session.time_ns
-        after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns)
+        session, _ = head_and_rows(self._session)
+        after = self._take_prepared(program.manifest, pairs)
+        if after is None:
+            after = self._laid_out(self._session, self._instruments, program.manifest, pairs)
         if self._layout is not None and not self._opening:
             books = books_document(self._layout)
-            carry_over(self._layout, after, pairs["copy_from"])
-            load_books(after, books)
+            carry_over(self._layout, after, pairs["copy_from"], record.time_ns)
+            load_books(after, with_run_off(books, after.manifest, _held(after)))
         elif self._carried_books is not None and head["books"].any():
             carried = self._carried_books(head["books"][0].tobytes())
-            load_books(after, carried)
+            load_books(after, with_run_off(carried, after.manifest, _held(after)))
             if carried["date"] != int(session["date"][0]):
                 open_next_day(after)
         self._opening = False
@@ -201,3 +251,11 @@ class Engine:
         self._next_due = self._header["next_due_ns"]
         self.grid_ns = int(self._header["grid_ns"][0])
         self._outputs = table(after.arena, "outputs")
+
+
+def _held(layout: Layout) -> set[tuple[str, str]]:
+    """Name the (book, instrument) pairs of a layout."""
+    plans = layout.manifest.books
+    return {
+        (f"{plans[book].strategy}@{plans[book].account}", layout.keys[instrument]) for book, instrument in layout.pairs
+    }

@@ -78,10 +78,10 @@ def arm(t, pair_index):  # type: ignore[no-untyped-def]
 def ratchet(t, pair_index, price):  # type: ignore[no-untyped-def]
     """Follow the best price since the entry with the stop, once the profit has reached what trail or breakeven ask."""
     pair = pair_at(t, pair_index)
-    if pair.best_price == 0 or (price - pair.best_price) * pair.side > 0:
-        pair.best_price = price
     if pair.breakeven == 0 and pair.trail_distance == 0:
         return
+    if pair.best_price == 0 or (price - pair.best_price) * pair.side > 0:
+        pair.best_price = price
     tick = instrument_at(t, pair.instrument).tick
     average = pair.entry_value // pair.entry_quantity
     gain = (pair.best_price - average) * pair.side

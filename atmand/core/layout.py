@@ -24,13 +24,16 @@ __all__ = [
     "BOOK",
     "CLOSED",
     "COLUMN",
+    "GROUP",
     "INSTRUMENT",
+    "LEG",
     "ORDER",
     "PAIR",
     "SERIES",
     "SUBSCRIPTION",
     "TABLES",
     "TOKEN",
+    "TRADE",
     "VERDICT",
     "WINDOW",
     "allocate",
@@ -119,7 +122,7 @@ PAIR: Final = np.dtype(
         *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
         *_rows("group", "group_row", "leg"),
         *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
-        *_rows("proposed_marks"),
+        *_rows("proposed_marks", "slippage_paise"),
         ("rank", "f8"),
     ]
 )
@@ -133,9 +136,17 @@ ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next", "netted",
+        "touched", "next", "netted", "group",
     )
 )  # fmt: skip
+
+TRADE: Final = np.dtype(
+    _rows(
+        "book", "instrument", "trade", "side", "quantity", "entry_ns", "entry_value", "exit_ns", "exit_value",
+        "costs_paise", "slippage_paise", "entry_reason", "exit_reason", "bars_held", "entry_cause", "entry_index",
+    )
+)  # fmt: skip
+"""A closed trade. `slippage_paise` is what its market orders paid beyond the middle of the touch."""
 
 VERDICT: Final = np.dtype(
     [
@@ -151,6 +162,25 @@ percent; how much to trade: units, rupees, rupees at risk or percent of the equi
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
+
+GROUP: Final = np.dtype(
+    [
+        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving"),
+        *_rows("loss_slot", "target_slot", "trail_slot"),
+        *[(name, "f8") for name in ("loss", "target", "trail")],
+    ]
+)
+"""A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit."""
+
+LEG: Final = np.dtype(
+    [
+        *_rows("side", "right", "strike_rule", "expiry_rule", "expiry_days", "ratio", "reentries", "at_new_strike"),
+        *_rows("loss_slot", "target_slot", "trail_slot", "loss_percent", "target_percent", "trail_percent"),
+        *[(name, "f8") for name in ("strike_value", "loss", "target", "trail")],
+        *_rows("pair", "state", "units", "entries", "cost"),
+    ]
+)
+"""A leg: its rules, then the pair of the contract that they chose, and its life."""
 
 CLOSED: Final = np.dtype([*_rows("series"), ("bar", BAR)], align=True)
 
@@ -169,11 +199,14 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "books": BOOK,
     "pairs": PAIR,
     "orders": ORDER,
+    "groups": GROUP,
+    "legs": LEG,
     "closed": CLOSED,
     "subscriptions": SUBSCRIPTION,
     "columns": COLUMN,
     "outputs": AUDIT,
     "costs": COSTS,
+    "trades": TRADE,
 }
 
 ARENA: Final = np.dtype(
@@ -182,8 +215,9 @@ ARENA: Final = np.dtype(
         *_rows("decisions", "entries", "halted"),
         *_rows("date", "session_flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
         ("seed", "u8"),
+        ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-        *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade"),
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade", "next_group"),
         *_rows("columns_each"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
@@ -203,11 +237,14 @@ _ACCOUNT_BYTES: Final = ACCOUNT.itemsize
 _BOOK_BYTES: Final = BOOK.itemsize
 _PAIR_BYTES: Final = PAIR.itemsize
 _ORDER_BYTES: Final = ORDER.itemsize
+_GROUP_BYTES: Final = GROUP.itemsize
+_LEG_BYTES: Final = LEG.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _SUBSCRIPTION_BYTES: Final = SUBSCRIPTION.itemsize
 _COLUMN_BYTES: Final = COLUMN.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
+_TRADE_BYTES: Final = TRADE.itemsize
 
 
 @kernel
@@ -268,6 +305,16 @@ def order_at(t, index):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def group_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).groups_at + index * _GROUP_BYTES, GROUP)
+
+
+@kernel
+def leg_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).legs_at + index * _LEG_BYTES, LEG)
+
+
+@kernel
 def closed_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).closed_at + index * _CLOSED_BYTES, CLOSED)
 
@@ -285,6 +332,11 @@ def column_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def output_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).outputs_at + index * _OUTPUT_BYTES, AUDIT)
+
+
+@kernel
+def trade_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).trades_at + index * _TRADE_BYTES, TRADE)
 
 
 @kernel

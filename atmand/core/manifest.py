@@ -39,6 +39,8 @@ class StructurePlan:
     lookback_slots: int
     """Bit i is set where state depends on parameter i, as on a look-back: a change folds the indicators again."""
     streams: tuple[StreamPlan, ...] = ()
+    staged: bool = False
+    """Whether it compares instruments, so that its rules wait until all of them have taken a bar in."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class BookPlan:
     legs: tuple[LegPlan, ...] = ()
     combined: tuple[Amount, ...] = ()
     """Loss, target and trail over all legs, in rupees."""
+    run_off: bool = False
+    """It opens nothing: it leads positions that it took over to their exits, and goes when it is flat."""
+    origin: str = ""
+    """The strategy whose positions a run-off book took over."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What one record's entries may come to together: their order, and the limits of the account that all its books share.
 
-Strategies only propose; `settle` in `core/decide.py` takes the proposals in a fixed order, so that where cash or a limit
-is short, the same entries are made in every driver: higher declared rank first, then instrument, then book.
+Strategies only propose; `settle` in `core/decide.py` takes the proposals in a fixed order, so that where cash or a
+limit is short, the same entries are made in every driver: higher declared rank first, then instrument, then book.
 """
 
 from __future__ import annotations

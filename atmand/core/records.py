@@ -19,6 +19,8 @@ __all__ = [
     "COLUMN_HEAD",
     "COLUMN_ROW",
     "COMMAND_HEAD",
+    "CORPORATE_ACTION_HEAD",
+    "CORPORATE_ACTION_ROW",
     "EMPTY",
     "FEED_STATE_HEAD",
     "GAP_HEAD",
@@ -215,6 +217,9 @@ _INSTRUMENTS_ROW_1: Final = np.dtype(  # before derivatives
     [(name, INSTRUMENTS_ROW[name]) for name in (INSTRUMENTS_ROW.names or ())[:13]]
 )
 
+CORPORATE_ACTION_HEAD: Final = np.dtype([("ex_ns", "i8")])  # bars before it are in the old units
+CORPORATE_ACTION_ROW: Final = np.dtype([("instrument", "i8"), ("new", "i8"), ("old", "i8")])  # `new` units for `old`
+
 PROGRAM_HEAD: Final = np.dtype(
     [
         ("source", "u1", (32,)),  # sha256 of the generated module, a sidecar
@@ -317,8 +322,10 @@ AUDIT: Final = np.dtype(
         ("state", "i8"),
         ("reason", "i8"),
         ("time_ns", "i8"),
+        ("group", "i8"),  # of legs that are entered and left together, 0 = none
     ]
 )
+_AUDIT_1: Final = np.dtype([(name, "i8") for name in (AUDIT.names or ())[:-1]])  # before groups of legs
 
 
 class Shape(NamedTuple):
@@ -333,6 +340,7 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, _INSTRUMENTS_ROW_1),
     (Kind.INSTRUMENTS, 2): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
+    (Kind.CORPORATE_ACTION, 1): Shape(CORPORATE_ACTION_HEAD, CORPORATE_ACTION_ROW),
     (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
     (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
     (Kind.LIMITS, 1): Shape(LIMITS_HEAD_1, LIMITS_ROW),
@@ -344,7 +352,8 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.SIGNAL, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
     (Kind.COMMAND, 1): Shape(COMMAND_HEAD, EMPTY),
     (Kind.TIMER, 1): Shape(EMPTY, EMPTY),
-    **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
+    **{(kind, 1): Shape(EMPTY, _AUDIT_1) for kind in AUDIT_KINDS},
+    **{(kind, 2): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
 }
 
 _UNSAID: Final = {"underlying": -1}

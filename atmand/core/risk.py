@@ -15,7 +15,7 @@ from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
 from atmand.core.words import OrderState, Reason
 
-__all__ = ["crosses_own", "entry_refusal", "equity_of", "protected_limit", "round_to_tick"]
+__all__ = ["committed", "crosses_own", "entering", "entry_refusal", "equity_of", "protected_limit", "round_to_tick"]
 
 _PARTIAL: Final = np.int64(BarFlag.PARTIAL)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -71,11 +71,11 @@ def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _ORDER_VALUE
     if abs(pair.value_paise) + value > book.position_value_paise:
         return _POSITION_VALUE
-    if pair.quantity == 0 and book.positions + _entering(t, pair.book) >= book.open_positions:
+    if pair.quantity == 0 and book.positions + entering(t, pair.book) >= book.open_positions:
         return _OPEN_POSITIONS
     if book.orders_today >= book.orders_a_day:
         return _ORDERS_A_DAY
-    if value > book.cash_paise - _committed(t, pair.book):
+    if value > book.cash_paise - committed(t, pair.book):
         return _CASH
     return portfolio_refusal(t, pair_index, side, value)
 
@@ -127,7 +127,7 @@ def equity_of(t, book_index):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _entering(t, book_index):  # type: ignore[no-untyped-def]
+def entering(t, book_index):  # type: ignore[no-untyped-def]
     """Count the book's pairs that are flat with an entry in the market: each may become a position."""
     count = np.int64(0)
     for index in range(header_of(t).pairs_n):
@@ -138,7 +138,7 @@ def _entering(t, book_index):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _committed(t, book_index):  # type: ignore[no-untyped-def]
+def committed(t, book_index):  # type: ignore[no-untyped-def]
     """Cash that is spoken for: unfilled entries at their limits, and short positions at what they were sold for.
 
     A short's proceeds are cash, but stay as its margin, and as much again is held against it.

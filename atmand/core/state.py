@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
 from atmand.core.columns import FIXED_COLUMNS
+from atmand.core.groups import contracts_of, fill_contracts, fill_groups
 from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
@@ -73,8 +74,12 @@ def lay_out(
     manifest: Manifest,
     pairs: NDArray[Any],
     time_ns: int,
+    trade_rows: int = 1,
 ) -> Layout:
-    """Allocate and fill an arena for a session. `session` is the SESSION head; the arrays are the records' rows."""
+    """Allocate and fill an arena for a session. `session` is the SESSION head; the arrays are the records' rows.
+
+    `trade_rows` closed trades are kept; the daemon needs none, since its ledger folds them from the audit.
+    """
     head = session[0]
     if not len(instruments) or not len(pairs):
         raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
@@ -82,9 +87,12 @@ def lay_out(
     subscriptions = _subscriptions_of(manifest, pairs, keys)
     series = _series_of(manifest, pairs, subscriptions)
     columns_each = FIXED_COLUMNS + len(manifest.signals)
+    contracts = contracts_of(manifest, pairs, instruments, time_ns)
+    plans = [manifest.books[int(row["book"])] for row in pairs]
+    n_pairs = len(pairs) + len(contracts)
     ring_rows = sum(ring for _, _, ring in series.values())
     tokens = 1 << (2 * len(instruments) + 8).bit_length()
-    outputs = min(_MAX_OUTPUTS, 256 + 16 * len(pairs) + 4 * len(manifest.books))
+    outputs = min(_MAX_OUTPUTS, 256 + 16 * n_pairs + 4 * len(manifest.books))
     slab_bytes = sum(_aligned(manifest.structures[manifest.books[int(b)].structure].state_bytes) for b in pairs["book"])
     params_bytes = sum(_aligned(max(1, len(book.values)) * 8) for book in manifest.books)
     arena, extra_at = allocate(
@@ -96,13 +104,16 @@ def lay_out(
             "ring": ring_rows,
             "accounts": len(manifest.accounts),
             "books": len(manifest.books),
-            "pairs": len(pairs),
+            "pairs": n_pairs,
+            "groups": sum(bool(plan.legs) for plan in plans),
+            "legs": sum(len(plan.legs) for plan in plans),
             "orders": len(manifest.books) * int(head["orders_per_book"]),
             "closed": 2 * len(series) + 1,
             "subscriptions": len(subscriptions),
             "columns": len(instruments) * columns_each,
             "outputs": outputs,
             "costs": 4,
+            "trades": trade_rows,
         },
         slab_bytes + params_bytes,
     )
@@ -116,7 +127,10 @@ def lay_out(
     _fill_pairs(arena, manifest, pairs, series, extra_at)
     _fill_subscriptions(arena, subscriptions, series)
     arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
-    return Layout(arena, manifest, keys, tuple((int(row["book"]), int(row["instrument"])) for row in pairs))
+    fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
+    fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
+    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
+    return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
 
 
 def _aligned(size: int) -> int:
@@ -240,6 +254,7 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["account"] = manifest.accounts.index(plan.account)
         row["structure"] = plan.structure
         row["delivery"] = plan.delivery
+        row["run_off"] = plan.run_off
         row["params_at"] = at
         row["params_size"] = len(plan.values) * 8
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
@@ -263,23 +278,17 @@ def _fill_pairs(
 ) -> None:
     """Fill pairs; the lists by series and by instrument run in the order of the rows."""
     rows = table(arena, "pairs")
-    for name in (
-        "entry_order", "exit_order", "target_order", "next_in_series", "next_in_instrument", "first_subscription",
-    ):  # fmt: skip
+    for name in ("entry_order", "exit_order", "target_order", "group_row", "leg", "first_subscription"):
         rows[name] = -1
-    series_rows, instruments = table(arena, "series"), table(arena, "instruments")
-    for index in range(len(pairs) - 1, -1, -1):
-        book, instrument = int(pairs[index]["book"]), int(pairs[index]["instrument"])
-        structure = manifest.structures[manifest.books[book].structure]
-        place = series[instrument, structure.period_ns][0]
-        row = rows[index]
-        row["book"], row["instrument"] = book, instrument
-        row["structure"], row["series"] = manifest.books[book].structure, place
-        row["next_in_series"], series_rows["first_pair"][place] = series_rows["first_pair"][place], index
-        row["next_in_instrument"], instruments["first_pair"][instrument] = instruments["first_pair"][instrument], index
-    for index in range(len(pairs)):
-        rows["slab_at"][index] = slab_at
-        slab_at += _aligned(manifest.structures[int(rows["structure"][index])].state_bytes)
+    structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
+    periods = np.array([structure.period_ns for structure in manifest.structures])[structures]
+    sizes = np.array([_aligned(structure.state_bytes) for structure in manifest.structures])[structures]
+    rows["book"], rows["instrument"], rows["structure"] = pairs["book"], pairs["instrument"], structures
+    keys = zip(pairs["instrument"].tolist(), periods.tolist(), strict=True)
+    rows["series"] = [series[key][0] for key in keys]
+    _link(rows["series"], rows["next_in_series"], table(arena, "series")["first_pair"])
+    _link(rows["instrument"], rows["next_in_instrument"], table(arena, "instruments")["first_pair"])
+    rows["slab_at"] = slab_at + np.cumsum(sizes) - sizes
 
 
 def _fill_subscriptions(
@@ -293,14 +302,21 @@ def _fill_subscriptions(
         wanted, row = subscriptions[index], rows[index]
         place = series[wanted.instrument, wanted.period_ns][0]
         row["pair"], row["stream"], row["series"] = wanted.pair, wanted.stream, place
-        row["next_in_series"], series_rows["first_subscription"][place] = (
-            series_rows["first_subscription"][place],
-            index,
-        )
-        row["next_in_pair"], pairs["first_subscription"][wanted.pair] = pairs["first_subscription"][wanted.pair], index
+        for owner, at, following in ((series_rows, place, "next_in_series"), (pairs, wanted.pair, "next_in_pair")):
+            row[following], owner["first_subscription"][at] = owner["first_subscription"][at], index
 
 
-def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
+def _link(owners: NDArray[Any], following: NDArray[Any], first: NDArray[Any]) -> None:
+    """Link the rows of each owner in their order; `first` is where an owner's list begins."""
+    order = np.argsort(owners, kind="stable")
+    same = owners[order[1:]] == owners[order[:-1]]
+    following[:] = -1
+    following[order[:-1][same]] = order[1:][same]
+    begins = order[np.concatenate(([True], ~same))]
+    first[owners[begins]] = begins
+
+
+def carry_over(before: Layout, after: Layout, copies: NDArray[Any], time_ns: int) -> None:
     """Bring bars, quotes and strategy state from the arena before into the new one, by durable key, inside a session.
 
     `copies` is the PROGRAM rows' `copy_from`: the pair before whose indicator state goes on, or -1 to fold it again
@@ -310,20 +326,29 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
     old_rows, new_rows = table(before.arena, "instruments"), table(after.arena, "instruments")
     for index, key in enumerate(after.keys):
         old = names.get(key)
-        if old is None:
+        if old is None:  # it joins now: what was traded before is not known
+            new_rows["volume_known"][index], new_rows["gap_ns"][index] = 0, time_ns
             continue
         for name in _CARRIED:
             new_rows[name][index] = old_rows[name][old]
     _carry_series(before, after, names)
     _carry_columns(before, after, names)
     pairs_before, pairs_after = table(before.arena, "pairs"), table(after.arena, "pairs")
-    for index, source in enumerate(copies):
-        if source >= 0:
-            size = after.manifest.structures[int(pairs_after["structure"][index])].state_bytes
-            start, end = int(pairs_after["slab_at"][index]), int(pairs_before["slab_at"][source])
-            after.arena[start : start + size] = before.arena[end : end + size]
-            pairs_after["folded"][index] = 1
-            pairs_after["ready"][index] = pairs_before["ready"][source]
+    going_on = np.flatnonzero(copies >= 0)
+    sources = copies[going_on]
+    pairs_after["folded"][going_on] = 1
+    pairs_after["ready"][going_on] = pairs_before["ready"][sources]
+    old_words, new_words = _words(before.arena), _words(after.arena)
+    for structure, plan in enumerate(after.manifest.structures):
+        mine = pairs_after["structure"][going_on] == structure
+        words = np.arange(_aligned(plan.state_bytes) // 8)
+        into = pairs_after["slab_at"][going_on[mine]][:, None] // 8 + words
+        new_words[into] = old_words[pairs_before["slab_at"][sources[mine]][:, None] // 8 + words]
+
+
+def _words(arena: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """View an arena as words: every slab begins at one, and is a whole number of them."""
+    return arena[: arena.size // 8 * 8].view(np.int64)
 
 
 def _carry_columns(before: Layout, after: Layout, names: dict[str, int]) -> None:
@@ -344,16 +369,27 @@ def _carry_columns(before: Layout, after: Layout, names: dict[str, int]) -> None
 def _carry_series(before: Layout, after: Layout, names: dict[str, int]) -> None:
     old_rows, new_rows = table(before.arena, "series"), table(after.arena, "series")
     old_ring, new_ring = table(before.arena, "ring"), table(after.arena, "ring")
-    places = {(int(row["instrument"]), int(row["period_ns"])): row for row in old_rows}
-    for row in new_rows:
-        old = places.get((names.get(after.keys[int(row["instrument"])], -1), int(row["period_ns"])))
+    columns = ("instrument", "period_ns", "count", "ring_size", "ring_at")
+    old_cells = list(zip(*(old_rows[name].tolist() for name in columns), strict=True))
+    places = {(instrument, period): index for index, (instrument, period, *_) in enumerate(old_cells)}
+    cells = zip(*(new_rows[name].tolist() for name in columns), strict=True)
+    for index, (instrument, period, _, room, at) in enumerate(cells):
+        old = places.get((names.get(after.keys[instrument], -1), period))
         if old is None:
             continue
-        count, size = int(old["count"]), int(old["ring_size"])
-        kept = np.arange(max(0, count - min(size, int(row["ring_size"]))), count) % size
-        bars = old_ring[int(old["ring_at"]) + kept]
-        at = int(row["ring_at"])
-        new_ring[at : at + len(bars)] = bars
-        row["count"] = len(bars)
-        row["closed_ns"] = old["closed_ns"]
-        row["building"], row["pending"] = old["building"], old["pending"]
+        _, _, count, size, old_at = old_cells[old]
+        for bars in _kept(old_ring[old_at : old_at + size], count, min(size, room)):
+            new_ring[at : at + len(bars)] = bars
+            at += len(bars)
+        new_rows["count"][index] = min(count, size, room)
+        for name in ("closed_ns", "building", "pending"):
+            new_rows[name][index] = old_rows[name][old]
+
+
+def _kept(ring: NDArray[Any], count: int, room: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the newest bars of a ring, oldest first, in two pieces: up to its end, and from its beginning."""
+    wanted = min(count, room)
+    end = count % len(ring)
+    if wanted <= end:
+        return ring[end - wanted : end], ring[:0]
+    return ring[len(ring) - (wanted - end) :], ring[:end]

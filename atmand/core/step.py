@@ -20,6 +20,7 @@ from atmand.core.bars import (
 )
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at, window_at
+from atmand.core.legs import watch_contract, watch_groups
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
 from atmand.core.netting import net_orders
 from atmand.core.records import (
@@ -110,6 +111,7 @@ def timed_events(t):  # type: ignore[no-untyped-def]
     h.next_due_ns = NEVER_NS
     if h.decisions:
         due_ns = min(due_ns, expire_orders(t, h.session_ended))
+        due_ns = min(due_ns, watch_groups(t))
     h.next_due_ns = due_ns
 
 
@@ -181,6 +183,8 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
             if instrument.first_order >= 0:
                 match_instrument(t, index)
             watch_exits(t, index)
+            if instrument.underlying >= 0:
+                watch_contract(t, index)
             net_orders(t)
     else:
         h.outside_ticks += 1
@@ -302,10 +306,10 @@ def _take_portfolio(h, head):  # type: ignore[no-untyped-def]
 @kernel
 def _books_meet(t):  # type: ignore[no-untyped-def]
     """Say whether an account has books enough to want opposite things."""
+    most = np.int64(0)
     for index in range(header_of(t).accounts_n):
-        if account_at(t, index).books > 1:
-            return True
-    return False
+        most = max(most, account_at(t, index).books)
+    return most > 1
 
 
 @routine

@@ -115,8 +115,6 @@ class Reason(IntEnum):
     """The book only leads its positions to their exits: its strategy was changed or removed."""
     NETTED = 70
     """Settled between two books of the account at the touch's mid, without costs."""
-    FLATTENED = 71
-    """Exited because its strategy was changed or removed."""
 
 
 class Activity(IntEnum):

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from atmand.core.manifest import Amount, LegPlan
 from atmand.core.words import ExpiryRule, StrikeRule
 
-__all__ = ["MAX_LEGS", "Combined", "Leg", "check_amount", "combined_amounts", "leg_plans"]
+__all__ = ["MAX_LEGS", "Combined", "Leg", "amount_error", "combined_amounts", "leg_plans"]
 
 MAX_LEGS: Final = 8
 _STRIKE: Final = re.compile(r"^(?:(atm)\s*(?:([+-])\s*(\d{1,3}))?|(delta|premium|percent)\s+(\d+(?:\.\d+)?))$")
 _EXPIRY: Final = re.compile(r"^(?:(nearest|next|monthly)|dte\s*>=\s*(\d{1,4}))$")
 _AMOUNT: Final = re.compile(r"^\s*(?:(\d+(?:\.\d+)?)|([a-z][a-z0-9_]*))\s*(%?)\s*$")
+_AMOUNTS: Final = ("loss", "target", "trail")
 _RIGHTS: Final = {"call": 1, "put": -1, "future": 0}
 _RULES: Final = {"delta": StrikeRule.DELTA, "premium": StrikeRule.PREMIUM, "percent": StrikeRule.PERCENT}
 _EXPIRIES: Final = {"nearest": ExpiryRule.NEAREST, "next": ExpiryRule.NEXT, "monthly": ExpiryRule.MONTHLY}
@@ -51,22 +52,39 @@ class Leg(_Table):
     reentry: int = Field(default=0, ge=0, le=20)
     at: Literal["cost", "new strike"] = "cost"
 
+    @field_validator("strike")
+    @classmethod
+    def _strike_rule(cls, text: str) -> str:
+        if _STRIKE.match(text) is None:
+            raise ValueError(f"{text!r} is no rule; write atm, atm+2, atm-1, delta 0.30, premium 150 or percent 2.5")
+        if text.startswith("delta") and not 0.0 < float(text.split()[1]) < 1.0:
+            raise ValueError(f"{text!r}: a delta lies between 0 and 1, for puts too")
+        return text
+
+    @field_validator("expiry")
+    @classmethod
+    def _expiry_rule(cls, text: str) -> str:
+        if _EXPIRY.match(text) is None:
+            raise ValueError(f"{text!r} is no rule; write nearest, next, monthly or dte >= 7")
+        return text
+
     @model_validator(mode="after")
-    def _rules(self) -> Leg:
-        if self.right == "future":
-            if self.strike:
-                raise ValueError("a future has no strike; remove it")
-        elif _STRIKE.match(self.strike) is None:
-            raise ValueError(
-                f"strike {self.strike!r} is no rule; write atm, atm+2, atm-1, delta 0.30, premium 150 or percent 2.5"
-            )
-        elif self.strike.startswith("delta") and not 0.0 < float(self.strike.split()[1]) < 1.0:
-            raise ValueError(f"strike {self.strike!r}: a delta lies between 0 and 1, for puts too")
-        if _EXPIRY.match(self.expiry) is None:
-            raise ValueError(f"expiry {self.expiry!r} is no rule; write nearest, next, monthly or dte >= 7")
+    def _parts(self) -> Leg:
+        if self.right == "future" and self.strike:
+            raise ValueError("a future has no strike; remove it")
+        if self.right != "future" and not self.strike:
+            raise ValueError("an option needs a strike: atm, atm+2, delta 0.30, premium 150 or percent 2.5")
         if self.reentry and self.loss is None and self.trail is None:
             raise ValueError("reentry follows a leg's stop, and this leg has neither loss nor trail")
         return self
+
+
+class AmountError(NamedTuple):
+    """An amount that means nothing: its path, in which of the legs, and why."""
+
+    path: tuple[str, str]
+    nth: int
+    what: str
 
 
 class Combined(_Table):
@@ -84,17 +102,29 @@ class Combined(_Table):
         return self
 
 
-def check_amount(text: str | None, params: Mapping[str, Any]) -> None:
-    """Refuse an amount that is neither a number above zero nor a parameter of the file; ValueError says why."""
-    if text is None:
-        return
-    match = _AMOUNT.match(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no amount; write a number, a parameter, or one of them with % behind it")
-    if match[1] is not None and float(match[1]) <= 0.0:
-        raise ValueError(f"amount {text!r} must be above zero")
-    if match[2] is not None and match[2] not in params:
-        raise ValueError(f"amount {text!r} names no parameter; known are {', '.join(params) or 'none'}")
+def amount_error(legs: tuple[Leg, ...], combined: Combined | None, params: Mapping[str, Any]) -> AmountError | None:
+    """Return the first amount that is neither a number above zero nor a parameter of the file."""
+    for nth, leg in enumerate(legs):
+        for name in _AMOUNTS:
+            said = _objection(getattr(leg, name), params)
+            if said:
+                return AmountError(("legs", name), nth, said)
+    for name in _AMOUNTS if combined else ():
+        said = _objection(getattr(combined, name), params)
+        if said:
+            return AmountError(("combined", name), 0, said)
+    return None
+
+
+def _objection(text: str | None, params: Mapping[str, Any]) -> str:
+    match = None if text is None else _AMOUNT.match(text)
+    if text is not None and match is None:
+        return f"{text!r} is no amount; write a number, a parameter, or one of them with % behind it"
+    if match is not None and match[1] is not None and float(match[1]) <= 0.0:
+        return f"amount {text!r} must be above zero"
+    if match is not None and match[2] is not None and match[2] not in params:
+        return f"amount {text!r} names no parameter; known are {', '.join(params) or 'none'}"
+    return ""
 
 
 def leg_plans(legs: tuple[Leg, ...], params: tuple[str, ...]) -> tuple[LegPlan, ...]:

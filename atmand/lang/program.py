@@ -47,7 +47,8 @@ from atmand.core.decide import decide, mark_books, settle
 from atmand.core.functions import {functions}
 from atmand.core.indicators import INDICATORS, lookback
 {imports}
-from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
+from atmand.core.jit import address_of, entry, noref, record_at, rows_at
+from atmand.core.jit import local_kernel as kernel, local_routine as routine, routine as driver
 from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
 from atmand.core.layout import series_at, subscription_at, verdict_at
 from atmand.core.position import bars_held, entry_price, position, position_value, profit, profit_r, trades_today
@@ -92,7 +93,7 @@ def apply(arena, kind, body, rows, sequence, time_ns):
     return h.n_outputs
 
 
-@routine
+@driver
 def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
     """Fold a session's bars along their stated path: (bars done, audit rows written, sequence).
 
@@ -136,6 +137,10 @@ class Deployment:
     account: str = "paper"
     values: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
+    origin: str = ""
+    """Set on what only leads the positions of that strategy to their exits."""
+    universe: tuple[str, ...] = ()
+    """Keys of the instruments that it is kept to; empty is the file's own universe."""
 
     @property
     def book(self) -> str:
@@ -230,6 +235,8 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         square_off_ns=_ns_of(session.square_off),
         values=tuple(values[name] for name in structure.plan.params),
         sha256=deployment.file.sha256,
+        run_off=bool(deployment.origin),
+        origin=deployment.origin,
         warm_bars=warm,
         history_bars=fetch,
         stream_bars=stream_bars(structure, values),

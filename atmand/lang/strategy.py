@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from atmand.errors import AtmandError
-from atmand.lang.legs import MAX_LEGS, Combined, Leg, check_amount
+from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
 from atmand.lang.source import Place, SourceText, StrategyError
 
 __all__ = ["Parameter", "Strategy", "StrategyFile", "is_usable_name", "load_strategy", "parse_strategy", "strategy_of"]
@@ -225,11 +225,6 @@ class Strategy(_Table):
             raise ValueError("with [[legs]] stops stand in the legs and in [combined]; remove [stop]")
         if self.trade.product != "MIS" or self.trade.order != "market" or self.trade.sides != "both":
             raise ValueError("legs are traded with market orders and product MIS")
-        for leg in self.legs:
-            for amount in (leg.loss, leg.target, leg.trail):
-                check_amount(amount, self.params)
-        for amount in (self.combined.loss, self.combined.target, self.combined.trail) if self.combined else ():
-            check_amount(amount, self.params)
 
 
 class StrategyFile:
@@ -279,9 +274,14 @@ def parse_strategy(text: str, name: str) -> StrategyFile:
 def strategy_of(document: dict[str, Any], source: SourceText) -> StrategyFile:
     """Check a strategy's tables, which were read from `source`."""
     try:
-        return StrategyFile(Strategy.model_validate(document), source)
+        strategy = Strategy.model_validate(document)
     except ValidationError as error:
         raise _refusal(source, error) from None
+    wrong = amount_error(strategy.legs, strategy.combined, strategy.params)
+    if wrong is not None:
+        place = source.find(*wrong.path, nth=wrong.nth)
+        raise StrategyError(source, place, f"{'.'.join(wrong.path)}: {wrong.what}", "see docs/legs.md")
+    return StrategyFile(strategy, source)
 
 
 def _refusal(source: SourceText, error: ValidationError) -> StrategyError:

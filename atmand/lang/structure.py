@@ -203,6 +203,7 @@ def _structure(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]
         params=params,
         lookback_slots=lookbacks,
         streams=streams,
+        staged=bool(compiled.crossed),
     )
     made = text.replace("%%", name)
     return Structure(name, made, plan, compiled, tuple(compiled.warnings), explained.replace("%%", name))

@@ -56,6 +56,7 @@ class AuditRow(NamedTuple):
     state: int
     reason: int
     time_ns: int
+    group: int = 0
 
 
 def audit_rows(rows: NDArray[Any]) -> Iterator[AuditRow]:

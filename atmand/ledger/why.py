@@ -25,6 +25,7 @@ __all__ = ["UnknownTradeError", "told", "why"]
 
 _STEPS: Final = (Kind.AUDIT_DECISION, Kind.AUDIT_INTENT, Kind.AUDIT_ORDER, Kind.AUDIT_FILL)
 _NEAREST: Final = 5
+_PARTS: Final = {int(Reason.ADD): "addition", int(Reason.REDUCE): "reduction"}
 
 
 class UnknownTradeError(AtmandError):
@@ -190,7 +191,7 @@ def _step(row: AuditRow) -> dict[str, Any]:
     }
     if row.kind == Kind.AUDIT_ORDER:
         return {"what": "order", **step, "state": OrderState(row.state).name.lower()}
-    purpose = Purpose(row.state).name.lower()
+    purpose = _PARTS.get(row.reason, Purpose(row.state).name.lower())
     if row.kind == Kind.AUDIT_INTENT:
         return {"what": "intent", **step, "purpose": purpose}
     return {"what": "fill", **step, "purpose": purpose, "costs": row.costs / 100}
@@ -218,7 +219,7 @@ def _rules(trade: Trade, file: Path | None) -> dict[str, str] | None:
     rules: dict[str, str] = {f"signals.{name}": text for name, text in strategy.strategy.signals.items()}
     for table in ("entry", "exit", "stop", "size"):
         for name, text in getattr(strategy.strategy, table):
-            if text is not None:
+            if isinstance(text, str):
                 rules[f"{table}.{name}"] = text
     return rules
 

@@ -33,7 +33,7 @@ __all__ = ["command"]
 
 _RUN: Final = '''
 
-@routine
+@driver
 def evaluate(arena, index, values):
     """Fold a pair's ring through the step; a value that is missing stays NaN."""
     t = address_of(arena)

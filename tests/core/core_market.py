@@ -44,7 +44,7 @@ from atmand.core.ticks import TICK
 from atmand.core.words import OrderState
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
-from atmand.lang.strategy import parse_strategy
+from atmand.lang.strategy import StrategyFile, parse_strategy
 from atmand.market.instruments import Instrument
 from atmand.market.sessions import ns, windows
 
@@ -194,9 +194,9 @@ FILES: Final = {
 
 
 @functools.cache
-def compiled() -> Program:
-    """Compile the module that every test shares, once a process."""
-    return build(generate([Deployment(file) for file in FILES.values()]))
+def compiled(files: tuple[StrategyFile, ...]) -> Program:
+    """Compile the module of some files; most tests share one, once a process."""
+    return build(generate([Deployment(file) for file in files]))
 
 
 @dataclass(frozen=True)
@@ -213,13 +213,13 @@ class Book:
     """Fields of the book's plan that the test sets itself, such as its square-off time."""
 
 
-def program_for(books: Sequence[Book]) -> Program:
+def program_for(books: Sequence[Book], files: Mapping[str, StrategyFile] = FILES) -> Program:
     """Return the shared module under a manifest of a test's own books."""
-    shared = compiled()
-    order = list(FILES)
+    shared = compiled(tuple(files.values()))
+    order = list(files)
     plans: list[BookPlan] = []
     for book in books:
-        alone = generate([Deployment(FILES[book.strategy], book.account, book.values or {}, book.name)])
+        alone = generate([Deployment(files[book.strategy], book.account, book.values or {}, book.name)])
         plan = replace(alone.manifest.books[0], structure=order.index(book.strategy), **(book.plan or {}))
         plans.append(plan)
     accounts = tuple(dict.fromkeys(book.account for book in books))
@@ -256,8 +256,10 @@ class Market:
         opened: float = -60.0,
         day: date = DAY,
         portfolio: PortfolioLimits = APART,
+        files: Mapping[str, StrategyFile] = FILES,
         **terms: Any,
     ) -> None:
+        self.files = files
         self.books_of_test, self.portfolio = tuple(books), portfolio
         self.shares = tuple(shares)
         self.programs: dict[bytes, Program] = {}
@@ -289,7 +291,7 @@ class Market:
         books_sha: bytes = bytes(32),
     ) -> None:
         """Apply a PROGRAM record for books of the shared module."""
-        program = program_for(books)
+        program = program_for(books, self.files)
         self.books_of_test = tuple(books)
         self.programs[hashlib.sha256(program.manifest.to_json()).digest()] = program
         pairs = [(place, instrument) for place, book in enumerate(books) for instrument in book.instruments]
@@ -362,7 +364,7 @@ class Market:
 
     def set(self, at: float, book: int = 0, **values: float) -> NDArray[Any]:
         """Apply a PARAMS record that changes some values of a book."""
-        file = FILES[self.books_of_test[book].strategy]
+        file = self.files[self.books_of_test[book].strategy]
         cells = [list(self.values(place)) for place in range(len(self.books_of_test))]
         current = cells[book]
         cells[book] = [values.get(name, current[slot]) for slot, name in enumerate(file.strategy.params)]
