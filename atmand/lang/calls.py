@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from atmand.core import functions as kernels
 from atmand.core.crossing import CROSSING
 from atmand.core.day import OPENING
-from atmand.core.indicators import INDICATORS, Indicator
+from atmand.core.indicators import Indicator
 from atmand.lang.checks import BOUNDS
 from atmand.lang.functions import CROSS_SECTION, FIELDS, FUNCTIONS, NAMES, PARTS, SIGNALS, Function
 from atmand.lang.types import FREE, Value, joined
@@ -52,8 +52,8 @@ class Calls:
             self.refuse(node, "named arguments are not part of the language",
                         "give the arguments by place; only on= and of= are named")  # fmt: skip
         name = node.func.id
-        if name in INDICATORS:
-            return self._indicator(node, INDICATORS[name], output, depth)
+        if name in self.compiler.indicators:
+            return self._indicator(node, self.compiler.indicators[name], output, depth)
         if name == "opening_range":
             return self._opening_range(node, output)
         if output is not None:
@@ -233,7 +233,8 @@ class Calls:
         most = len(row.lookbacks) + len(row.numbers)
         if not needed <= len(arguments) <= most:
             wanted = f"{needed} to {most}" if needed < most else str(most)
-            self.refuse(node, f"{row.name} takes {wanted} look-back(s), got {len(arguments)}", f"write {example(row)}")
+            what = "number(s)" if row.numbers else "look-back(s)"
+            self.refuse(node, f"{row.name} takes {wanted} {what}, got {len(arguments)}", f"write {example(row)}")
         codes, tops, params, reads = [], [], frozenset[str](), []
         for place, (label, default, least) in enumerate(row.lookbacks):
             argument = arguments[place] if place < len(arguments) else ast.Constant(default, lineno=1, col_offset=0)
@@ -268,40 +269,47 @@ class Calls:
         return value.named(code)
 
     def _sources(self, node: ast.Call, row: Indicator, arguments: list[ast.expr], depth: int) -> list[Value]:
-        """Take the sources off the arguments: the first may be left out and is the close then."""
-        wanted = [name for name in row.inputs if name.startswith("source")]
+        """Take what an indicator is of from the front of its arguments: the close where nothing is given."""
+        pair = "source2" in row.inputs
+        if not pair and "source" not in row.inputs:
+            return []
+        fixed = len(row.lookbacks) + len(row.numbers)
+        if not pair and len(arguments) <= fixed and not (arguments and self._is_series(arguments[0])):
+            return [Value(FIELDS["close"], unit="price", moves=True)]
         sources: list[Value] = []
-        both = len(wanted) == 2
-        for place, _ in enumerate(wanted):
-            numbers = len(row.lookbacks) + len(row.numbers)
-            given = arguments and (
-                self._is_series(arguments[0])
-                or len(arguments) > numbers
-                or (place == 1 and not isinstance(arguments[0], ast.Constant))
-            )
-            if given:
-                self._check_source(arguments[0], row)
-                sources.append(self.number(arguments.pop(0), depth))
-            elif place == 0 and not both:
-                sources.append(Value(FIELDS["close"], unit="price", moves=True))
-            else:
-                self.refuse(node, f"{row.name} takes two series", f"write {example(row)}")
+        for _ in range(1 + pair):
+            if not arguments:
+                self.refuse(node, f"{row.name} is of two series", f"write {example(row)}")
+            self._check_source(arguments[0], row)
+            sources.append(self.number(arguments.pop(0), depth))
         self.may_keep(node, *sources)
         return sources
 
     def _factors(self, row: Indicator, arguments: list[ast.expr]) -> list[Value]:
-        """Check the numbers behind the look-backs: constants, or parameters whose range allows them."""
+        """Check the numbers behind the look-backs: constants, or parameters whose range lies in the indicator's."""
         found: list[Value] = []
         for place, (label, default, low, high) in enumerate(row.numbers):
             if place >= len(arguments):
                 found.append(Value(repr(default), constant=default))
                 continue
-            value = self.number(arguments[place], 0)
-            if value.moves or not low <= value.low <= value.high <= high:
-                what = f"{label} of {row.name} must be a number or a parameter from {low:g} to {high:g}"
-                self.refuse(arguments[place], what, f"{default:g} is usual")
-            found.append(value)
+            found.append(self._factor(arguments[place], f"{label} of {row.name}", low, high))
         return found
+
+    def _factor(self, node: ast.expr, where: str, low: float, high: float) -> Value:
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                if not low <= value <= high:
+                    self.refuse(node, f"{where} is {value:g}", f"use {low:g} to {high:g}")
+                return Value(repr(float(value)), constant=float(value))
+            case ast.Name(id=name) if name in self.compiler.params:
+                bottom, top = self.compiler.params[name].range
+                if bottom < low or top > high:
+                    what = f"{where} may become {bottom if bottom < low else top:g}"
+                    self.refuse(node, what, f"keep its range in {low:g} to {high:g}")
+                return self.name(node, name, 0)
+            case ast.Name(id=name):
+                self.name(node, name, 0)
+        self.refuse(node, f"{where} must be a number or a parameter", "name a parameter for it")
 
     def _inputs(self, row: Indicator, sources: list[Value]) -> list[str]:
         given = iter(sources)
@@ -324,7 +332,7 @@ class Calls:
 
     def _check_source(self, node: ast.expr, row: Indicator) -> None:
         """Refuse a source that no bar changes: mostly a look-back that was computed."""
-        moving = {*FIELDS, *self.compiler.signals, *INDICATORS, *NAMES, *PARTS, *FUNCTIONS}
+        moving = {*FIELDS, *self.compiler.signals, *self.compiler.indicators, *NAMES, *PARTS, *FUNCTIONS}
         if not any(isinstance(part, ast.Name) and part.id in moving for part in ast.walk(node)):
             what = f"the source of {row.name} does not depend on the bar"
             self.refuse(node, what, "a look-back is a whole number or a parameter in bars")
@@ -346,7 +354,7 @@ class Calls:
 
 def example(row: Indicator) -> str:
     """Write an indicator's call as one would."""
-    sources = ["close", "volume"] if "source2" in row.inputs else []
+    sources = ["close", "open"] if "source2" in row.inputs else []
     arguments = [*sources, *(str(default or 20) for _, default, _ in row.lookbacks)]
     return f"{row.name}({', '.join(arguments)})" + (f".{row.outputs[-1]}" if row.outputs else "")
 

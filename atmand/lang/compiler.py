@@ -22,6 +22,7 @@ from atmand.lang.functions import FUNCTIONS, NAMES
 from atmand.lang.source import SourceText, StrategyError
 from atmand.lang.strategy import Parameter
 from atmand.lang.types import Value
+from atmand.lang.user_indicators import known_indicators
 from atmand.lang.walk import Walk
 
 __all__ = ["Compiled", "Compiler", "Kept", "StateField", "Statement", "Stream"]
@@ -149,9 +150,10 @@ class Compiler:
         self.source = source
         self.params = params
         self.signals = signals
+        self.indicators = known_indicators()
         self.has_position = has_position
         """Whether there is a pair whose position can be asked for: a lone expression has none."""
-        self._taken: set[str] = set(_TAKEN) | {name for name in signals if name in _TAKEN}
+        self._taken: set[str] = {*_TAKEN, *self.indicators}
         self._open_signals: list[str] = []
         self.result = Compiled([Stream(0, "", period_ns)])
 

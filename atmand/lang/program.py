@@ -21,6 +21,7 @@ from atmand.lang.folding import fold_text
 from atmand.lang.legs import combined_amounts, leg_plans
 from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_structure, stream_bars, warm_up_bars
+from atmand.lang.user_indicators import embedding, is_users
 
 __all__ = [
     "Deployment",
@@ -191,16 +192,22 @@ def module_text(structures: Sequence[Structure], signals: Sequence[str] = ()) ->
 
 
 def module_head(structures: Sequence[Structure], signals: Sequence[str] = ()) -> str:
-    """Write the imports of a generated module: of the indicators, those that the structures use."""
+    """Write the imports of a generated module: of the indicators, those that the structures use.
+
+    A user's own come as the text of their file, so that the module is whole wherever it goes.
+    """
     steps: dict[str, set[str]] = {}
     for structure in structures:
         for row in structure.compiled.steps.values():
             steps.setdefault(row.module, set()).add(row.name)
-    imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(steps.items())]
-    text = _HEAD.replace("{imports}\n", "".join(f"{line}\n" for line in imports))
+    ours = {module: sorted(names) for module, names in sorted(steps.items()) if not is_users(module)}
+    users = {module: sorted(names) for module, names in sorted(steps.items()) if is_users(module)}
+    lines = [f"from {module} import {', '.join(names)}" for module, names in ours.items()]
+    text = _HEAD.replace("{imports}\n", "".join(f"{line}\n" for line in lines))
     text = text.replace("{functions}", ", ".join(functions.__all__))
     places = [f"SIGNAL_{name.upper()} = {FIXED_COLUMNS + place}\n" for place, name in enumerate(signals)]
-    return text + "".join(places) + ("\n\n" if places else "")
+    text += "".join(places) + ("\n\n" if places else "")
+    return text + "".join(embedding(module, names) for module, names in users.items())
 
 
 def parameter_values(deployment: Deployment) -> dict[str, float]:

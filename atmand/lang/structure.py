@@ -20,6 +20,7 @@ from atmand.lang.checks import idle_rules
 from atmand.lang.compiler import Compiled, Compiler, Statement, Stream
 from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.types import FREE
+from atmand.lang.user_indicators import is_users
 
 __all__ = ["Structure", "compile_expression", "compile_structure", "instruments_named", "stream_bars", "warm_up_bars"]
 
@@ -193,7 +194,8 @@ def _structure(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]
     streams = tuple(
         StreamPlan(stream.of, stream.period_ns, compiled.stream_ring(stream)) for stream in compiled.streams[1:]
     )
-    identity = f"{text}{compiled.main.period_ns}{lookbacks}" + (repr(streams) if streams else "")
+    users = sorted({row.module for row in compiled.steps.values() if is_users(row.module)})
+    identity = f"{text}{compiled.main.period_ns}{lookbacks}{''.join(users)}" + (repr(streams) if streams else "")
     name = hashlib.sha256(identity.encode()).hexdigest()[:12]
     plan = StructurePlan(
         name=name,

@@ -7,10 +7,10 @@ import copy
 import difflib
 import math
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from atmand.core.indicators import INDICATORS
 from atmand.lang.calls import Calls, example
 from atmand.lang.checks import always, contradiction, limits_of, unit_of_all
 from atmand.lang.functions import FIELDS, FUNCTIONS, NAMES, PARTS
@@ -121,14 +121,16 @@ class Walk(Calls):
         if name in PARTS and name not in FUNCTIONS:
             parts = ", ".join(f".{part}" for part in PARTS[name])
             self.refuse(node, f"{name} has several parts", f"choose one of {parts}")
-        if name in INDICATORS:
-            self.refuse(node, f"{name} is an indicator and needs its arguments", f"write {example(INDICATORS[name])}")
+        if name in compiler.indicators:
+            remedy = f"write {example(compiler.indicators[name])}"
+            self.refuse(node, f"{name} is an indicator and needs its arguments", remedy)
         if name in FUNCTIONS:
             self.refuse(node, f"{name} is a function and needs its arguments", "see docs/strategies.md")
         plain = [known for known in NAMES if "." not in known]
-        known = [*FIELDS, *compiler.params, *compiler.signals, *FUNCTIONS, *plain, *PARTS, *INDICATORS]
-        near = difflib.get_close_matches(name, known, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known[:40])} ..."
+        known = [*FIELDS, *compiler.params, *compiler.signals, *FUNCTIONS, *plain, *PARTS]
+        near = difflib.get_close_matches(name, [*known, *compiler.indicators], n=1)
+        all_of_them = f"known names: {', '.join(known)}, and the indicators of docs/strategies.md"
+        remedy = f"did you mean {near[0]}?" if near else all_of_them
         self.refuse(node, f"unknown name {name!r}", remedy)
 
     def refuse(self, node: ast.AST, what: str, remedy: str) -> NoReturn:
@@ -303,7 +305,7 @@ class Walk(Calls):
         if not is_named:
             return None
         stream = self.compiler.stream(of, period_ns)
-        plain = _without_selection(node, inner)
+        plain = _without_selection(node, {*self.compiler.indicators, *FUNCTIONS, "opening_range"})
         if stream is self.stream:
             return self.value(plain, depth + 1)
         if self.stream.index:
@@ -352,7 +354,7 @@ def _constant(number: float) -> Value:
     return Value(repr(number), constant=number, low=number, high=number)
 
 
-def _without_selection(node: ast.expr, call: ast.Call) -> ast.expr:
+def _without_selection(node: ast.expr, callable_: Collection[str]) -> ast.expr:
     """Copy a node with the stream's selection left out of the call in it; a bare name is left as one."""
     plain = copy.deepcopy(node)
     inner: ast.expr = plain
@@ -363,7 +365,7 @@ def _without_selection(node: ast.expr, call: ast.Call) -> ast.expr:
     inner.keywords = []
     if inner.func.id in FIELDS:
         inner.args = []
-    if inner.args or inner.func.id in INDICATORS or inner.func.id in FUNCTIONS or inner.func.id == "opening_range":
+    if inner.args or inner.func.id in callable_:
         return plain
     if above is None:
         return inner.func

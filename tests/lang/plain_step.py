@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
+import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
+from plain_indicators import plain_steps
 
-from atmand.core import columns, cross, crossing, day, functions, indicators, position
+from atmand import core
+from atmand.core import columns, cross, crossing, day, functions, jit, position  # noqa: F401
+from atmand.core.indicators import INDICATORS, registry
 from atmand.core.layout import VERDICT, header_of
 from atmand.lang.functions import FIELDS
 from atmand.lang.source import SourceText
 from atmand.lang.strategy import EntryRules, Parameter, Size, Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_expression
 
-_ROOMS = (indicators, crossing, functions, columns, cross, day, position)
+_ROOMS = tuple(f"atmand.core.{room}" for room in ("crossing", "functions", "columns", "cross", "day", "position"))
+
+
+@functools.cache
+def _plain_rooms() -> dict[str, Any]:
+    """Return what the rooms of the language's own functions export, imported again without compiling."""
+    names: dict[str, Any] = {}
+    kept = {name: sys.modules.pop(name) for name in _ROOMS}
+    try:
+        plain = {"kernel": lambda function: function, "routine": lambda function: function}
+        with mock.patch.multiple(jit, **plain), mock.patch.object(registry, "missing", _missing):
+            for name in _ROOMS:
+                room = importlib.import_module(name)
+                names.update({exported: getattr(room, exported) for exported in room.__all__})
+    finally:
+        for name, module in kept.items():
+            sys.modules[name] = module
+            setattr(core, name.rpartition(".")[2], module)
+    return names
+
+
+def _missing(x: float) -> bool:
+    return not math.isfinite(x)
 
 
 def file_of(expression: str, params: Mapping[str, Parameter] | None = None, **signals: str) -> StrategyFile:
@@ -68,12 +96,8 @@ def evaluate(
 
 def _namespace(structure: Structure) -> dict[str, Any]:
     names: dict[str, Any] = {"np": np, "math": math, "VERDICT": VERDICT, "kernel": lambda function: function}
-    rows = structure.compiled.steps.values()
-    steps = [(importlib.import_module(row.module), [row.name]) for row in rows]
-    for room, known in [(room, room.__all__) for room in _ROOMS] + steps:
-        for name in known:
-            kept = getattr(room, name)
-            names[name] = getattr(kept, "py_func", kept)
+    names.update(plain_steps(), INDICATORS=INDICATORS)
+    names.update(_plain_rooms())
     names["header_of"] = getattr(header_of, "py_func", header_of)
     exec(structure.text, names)
     return names
