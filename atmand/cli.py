@@ -18,9 +18,12 @@ from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
+from atmand.cli_operate import entries, exit_, reload
 from atmand.cli_params import params_app
+from atmand.cli_research import backtest, research_app
 from atmand.cli_status import orders, positions, status
 from atmand.cli_strategy import strategy_app
+from atmand.cli_tokens import token_app
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -52,16 +55,22 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one journal.", **STYLE)
 app.add_typer(journal_app, name="journal")
-app.add_typer(strategy_app, name="strategy")
 app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
+app.add_typer(strategy_app, name="strategy")
+app.add_typer(token_app, name="token")
+app.add_typer(research_app, name="research")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
+verb(app, "reload", "atmand reload --json")(reload)
+verb(app, "exit", "atmand exit NSE:INFY --strategy rsi_macd")(exit_)
+verb(app, "entries", "atmand entries off")(entries)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
+verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")(backtest)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)
 
 
@@ -117,9 +126,11 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
     from atmand.lang.structure import compile_structure
+    from atmand.lang.user_indicators import use_indicators
     from atmand.settings import load, redacted
 
     settings = load(given or config or context.obj)
+    use_indicators(settings.indicators)
     refused = 0
     for strategy in settings.strategies.values():
         if strategy.enabled:
@@ -162,6 +173,7 @@ def replay(
 
 @verb(app, "eval", 'atmand eval "rsi(14) < level" --data bars.parquet --instrument INFY --set level=30 --json')
 def evaluate(
+    context: typer.Context,
     expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
     data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
     instrument: Annotated[str | None, typer.Option(help="Only this one of the file's symbols.", metavar="NAME")] = None,
@@ -173,46 +185,11 @@ def evaluate(
 ) -> None:
     """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
     params = assignments(values or [])
+    _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
     rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
-
-
-@verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")
-def backtest(
-    strategy: Annotated[Path, typer.Argument(help="A strategy file.", exists=True, dir_okay=False)],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Bars: Parquet or CSV. Default: the simulator's history.", exists=True, metavar="BARS"),
-    ] = None,
-    start: Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")] = None,
-    end: Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")] = None,
-    values: Values = None,
-    costs_as_of: CostsAsOf = None,
-    out: Annotated[Path | None, typer.Option(help="Write the trades to this Parquet file too.", metavar="FILE")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run a strategy over past bars through the same core that trades: trades and their result after costs."""
-    params = assignments(values or [])
-    in_order(start, end)
-    from atmand.research.backtest import command
-
-    if data is None:
-        from functools import partial
-
-        from atmand.cli_history import simulated_bars
-
-    result = command(
-        strategy,
-        data=data if data is not None else partial(simulated_bars, start, end),
-        start=start,
-        end=end,
-        params=params,
-        costs_as_of=costs_as_of,
-        out=out,
-    )
-    show(result, as_json)
 
 
 @verb(app, "sim", "atmand sim --seed 7 --port 8765 --speed 60")
@@ -275,3 +252,14 @@ def _serve(settings: Any) -> None:
             serving.result()
 
     asyncio.run(until_stopped())
+
+
+def _use_indicators(config: Path | None) -> None:
+    """Take the indicators of the configuration into use, where there is one."""
+    from atmand.start import builtin, find_configuration
+
+    if find_configuration(config) != builtin("demo.toml"):
+        from atmand.lang.user_indicators import use_indicators
+        from atmand.settings import load
+
+        use_indicators(load(config).indicators)

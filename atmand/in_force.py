@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -26,13 +26,21 @@ from atmand.opening import Universe, deployments_of, limits_of, universe_of
 from atmand.params.document import DocumentError
 from atmand.params.keeper import Keeper, Origin
 from atmand.params.resolve import Resolution
-from atmand.settings import Settings, changes
+from atmand.settings import Change, Settings, changes
 from atmand.strategy_life import RunOff, finished, keep_deployed, last_deployed, open_places, run_offs
 from atmand.trading import Trading
 
-__all__ = ["InForce", "with_what_is_open"]
+__all__ = ["InForce", "Reloaded", "with_what_is_open"]
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What a reload found to differ: settings, and strategies whose files have another text."""
+
+    changes: list[Change]
+    strategies: list[str]
 
 
 class InForce:
@@ -89,21 +97,24 @@ class InForce:
         rotated.add_done_callback(lambda _: prune(self._trading.journal, self.settings.journal))
         self.open(day, now_ns)
 
-    async def reload(self) -> None:
+    async def reload(self) -> Reloaded:
         """Read configuration and strategy files again and put what may change in force, or raise and change nothing."""
         async with self._changing:
             new = self.settings.reload()
             deployments = deployments_of(new)
-            for change in changes(self.settings, new):
+            found = Reloaded(changes(self.settings, new), [])
+            for change in found.changes:
                 log.info("setting_changed", path=change.path, old=change.old, new=change.new, live=change.live)
             for before, after in _pairs_by_name(self.deployments, deployments):
                 if before.file.sha256 != after.file.sha256:
                     log.info("strategy_changed", strategy=after.book)
+                    found.strategies.append(after.book)
             await self._renew(new, deployments)
             self._stays = False
             self._warn()
             logs.set_level(new.log.level)
             log.info("reloaded", strategies=len(deployments))
+            return found
 
     def _warn(self) -> None:
         """Say once what the checks of the strategies found that is hardly meant."""

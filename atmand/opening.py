@@ -24,6 +24,7 @@ from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import load_strategy
 from atmand.lang.structure import instruments_named
+from atmand.lang.user_indicators import use_indicators
 from atmand.market.costs import cost_rows
 from atmand.market.instruments import (
     Instrument,
@@ -75,6 +76,7 @@ class Universe:
 
 def deployments_of(settings: Settings) -> list[Deployment]:
     """Load the enabled strategies' files; AtmandError where one is refused, or where none is left."""
+    use_indicators(settings.indicators)
     found = [
         Deployment(load_strategy(strategy.file), strategy.account, strategy.params, name)
         for name, strategy in settings.strategies.items()

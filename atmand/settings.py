@@ -34,6 +34,7 @@ from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
 from atmand.portfolio import Capital, PortfolioSettings
+from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
 from atmand.settings_layers import merged, read_layers
 from atmand.start import builtin, default_state, find_configuration
@@ -239,11 +240,14 @@ class Settings(BaseSettings):
     market: MarketSettings = MarketSettings()
     accounts: dict[Name, AccountSettings] = {}
     strategies: dict[Name, StrategySettings] = {}
+    indicators: tuple[Path, ...] = ()
+    """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     limits: LimitSettings = LimitSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
+    research: ResearchSettings = ResearchSettings()
 
     _path: Path = PrivateAttr(default=Path())
     _overrides: Mapping[str, Any] = PrivateAttr(default_factory=dict)
@@ -320,7 +324,10 @@ def changes(old: Settings, new: Settings) -> list[Change]:
 
 def _is_live(path: tuple[str, ...]) -> bool:
     """Return whether the daemon applies a change of this setting without a restart."""
-    return path[0] in ("accounts", "limits", "portfolio", "strategies") or path == ("log", "level")
+    if path[:2] == ("portfolio", "sectors"):
+        return False  # they are part of a session's instruments
+    live = ("accounts", "indicators", "limits", "portfolio", "research", "strategies")
+    return path[0] in live or path == ("log", "level")
 
 
 def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -338,6 +345,8 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
         yield problem_at(("feed", "kite"), layers, "not set", remedy)
     if settings.simulator.bars is not None:
         yield from missing_file(("simulator", "bars"), settings.simulator.bars, layers)
+    for place, file in enumerate(settings.indicators):
+        yield from missing_file(("indicators", str(place)), file, layers)
     for name, strategy in settings.strategies.items():
         if strategy.account not in settings.accounts:
             known = ", ".join(settings.accounts) or "none"
@@ -367,6 +376,8 @@ def _seen_from(base: Path, value: Any) -> Any:
             return base / value.expanduser()
         case BaseModel():
             return _absolute(value, base)
+        case tuple():
+            return tuple(_seen_from(base, inner) for inner in value)
         case dict():
             return {key: _seen_from(base, inner) for key, inner in value.items()}
         case _:

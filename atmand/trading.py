@@ -58,6 +58,7 @@ from atmand.portfolio import Money, portfolio_limits, with_sectors
 from atmand.sequencer import Sequencer, audit_drafts
 from atmand.settings import Settings
 from atmand.start import kernel_digest
+from atmand.switches import SWITCHES, Switches
 from atmand.wiring import JOURNAL, SNAPSHOTS, ProgramStore, engine_on
 
 __all__ = ["Trading"]
@@ -89,6 +90,7 @@ class Trading:
         self._dropped_since_ns = 0
         self._dropped = 0
         self.entries_held = False
+        self.switches = Switches(state / SWITCHES)
         self.day: date | None = None
         self.hours: tuple[Window, ...] = ()
         self._last_frame_ns = 0
@@ -249,7 +251,7 @@ class Trading:
     def put_limits(self, now_ns: int) -> None:
         """Put the configuration's limits in force."""
         limits = book_limits(self._settings, self.engine.layout.manifest, self.parameters, self._money())
-        entries = self._settings.limits.entries and not self.entries_held
+        entries = self._settings.limits.entries and not self.entries_held and not self.switches.entries_off
         portfolio = portfolio_limits(self._settings.portfolio)
         self.sequencer.put(limits_draft(limits, portfolio, entries=entries), now_ns)
 
@@ -321,11 +323,18 @@ class Trading:
             rows["instrument"] = index
             self.sequencer.put(history_draft(rows, _MINUTE_NS, asked_to_ns), now_ns)
 
-    def command(self, code: Command, now_ns: int, *, book: int = -1) -> None:
-        """Give the core a command of the daemon's own: entries off while it drains or the disk is nearly full."""
+    def command(
+        self, code: Command, now_ns: int, *, book: int = -1, instrument: int = -1, request: int = 0, actor: int = 0
+    ) -> int:
+        """Give the core a command, an operator's or (actor 0) the daemon's own; return its sequence.
+
+        The daemon's are entries off while it drains or the disk is nearly full.
+        """
         head = np.zeros(1, COMMAND_HEAD)
-        head["code"], head["book"], head["instrument"] = code, book, -1
-        self.sequencer.put(Draft(Kind.COMMAND, body_of(Kind.COMMAND, head), 0), now_ns)
+        head["code"], head["book"], head["instrument"] = code, book, instrument
+        head["request"], head["actor"] = request, actor
+        source = Source.API if actor else Source.DAEMON
+        return self.sequencer.put(Draft(Kind.COMMAND, body_of(Kind.COMMAND, head), 0), now_ns, source=source)
 
     def watch_disk(self, now_ns: int) -> None:
         """Stop entries before the disk is full, and allow them again when there is space."""
@@ -379,6 +388,12 @@ class Trading:
             if not pairs["ready"][index]
             for plan in (layout.manifest.books[book],)
         ]
+
+    @property
+    def universe(self) -> Universe:
+        """The instruments of the session, in the order of their numbers."""
+        assert self._universe is not None
+        return self._universe
 
     @property
     def journal(self) -> Path:

@@ -38,7 +38,7 @@ from atmand.market.instruments import Instrument  # noqa: E402
 from atmand.market.sessions import ns, windows  # noqa: E402
 
 _SIZES: Final = (1, 2, 5, 10, 20, 50)
-_REPEATS: Final = 15
+_REPEATS: Final = 11
 _DAY: Final = date(2026, 7, 6)
 _SWITCH_S: Final = 0.0005
 """The daemon's own interval between threads."""
@@ -60,15 +60,15 @@ loss = "3 * atr(14)"
 value = 50000
 """
 _INSTRUMENTS: Final = 100
-_DEFINITION: Final = """A strategy is added by a reload: a child compiles the program, then a thread of the daemon loads it and lays its
-tables out, then the loop applies the PROGRAM record, which fills them. *Gap* is the longest time between two
-turns of a loop that does nothing else while the thread loads, less what both of them waited for a processor
-that something else had (Linux tells it in `schedstat`); *wall* is the gap with that wait; *idle* is the loop's
-longest gap without a load. *Record* is the processor time that applying the PROGRAM record takes with
-{instruments} instruments in each strategy. Each is measured once in a fresh process that has traded another
-program, with the daemon's own settings (frozen objects, half a millisecond between threads); milliseconds over
-{repeats} processes. All strategies differ, so that every one is a structure of its own. The aim is 10 ms at p95
-with 10."""
+_DEFINITION: Final = """A strategy is added by a reload: a child compiles the program, then a thread of the
+daemon loads it and lays its tables out, then the loop applies the PROGRAM record, which fills them. *Gap* is
+the longest time between two turns of a loop that does nothing else while the thread loads, less what both of
+them waited for a processor that something else had (Linux tells it in `schedstat`); *wall* is the gap with
+that wait; *idle* is the loop's longest gap without a load. *Record* is the processor time that applying the
+PROGRAM record takes with {instruments} instruments in each strategy. Each is measured once in a fresh process
+that has traded another program, with the daemon's own settings (frozen objects, half a millisecond between
+threads); milliseconds over {repeats} processes. All strategies differ, so that every one is a structure of
+its own. The aim is 10 ms at p95 with 10."""
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ _TRADE_SUMS: Final = (
 )  # fmt: skip
 _ENDS_WITH_TRADE: Final = (
     "side", "stop_price", "target_price", "stop_distance", "target_distance", "exit_reason",
-    "trail_distance", "trail_after", "breakeven", "best_price", "stop_reason",
+    "trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "managed",
 )  # fmt: skip
 _SLOT_OF: Final = {Purpose.ENTRY: "entry_order", Purpose.EXIT: "exit_order", Purpose.TARGET: "target_order"}
 

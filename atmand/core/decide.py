@@ -24,7 +24,7 @@ from atmand.core.risk import entry_refusal
 from atmand.core.sizing import entry_limit, units_wanted, whole_lots
 from atmand.core.words import OrderKind, Percent, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "mark_books", "settle"]
+__all__ = ["decide", "hold", "mark_books", "needs_decision", "settle"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -40,6 +40,7 @@ _REDUCE_LONG: Final = np.int64(StepFlag.REDUCE_LONG)
 _REDUCE_SHORT: Final = np.int64(StepFlag.REDUCE_SHORT)
 _STOP_PERCENT: Final = np.int64(Percent.STOP)
 _TARGET_PERCENT: Final = np.int64(Percent.TARGET)
+_ACTIONS: Final = np.int64(sum(StepFlag) - StepFlag.READY)
 _RULE: Final = np.int64(Reason.RULE)
 _BARS: Final = np.int64(Reason.BARS)
 _REDUCE: Final = np.int64(Reason.REDUCE)
@@ -55,6 +56,19 @@ _DECISION: Final = np.int64(Kind.AUDIT_DECISION)
 _MARK: Final = np.int64(Kind.AUDIT_MARK)
 
 
+@kernel
+def needs_decision(pair, flags):  # type: ignore[no-untyped-def]
+    """Say whether `decide` could do more on this bar than count it: a rule fired, a stop moves, a cooldown runs."""
+    return flags & _ACTIONS != 0 or pair.managed != 0 or pair.cooling > 0
+
+
+@kernel
+def hold(pair):  # type: ignore[no-untyped-def]
+    """Count a closed bar for a position that stays as it is."""
+    if pair.quantity != 0:
+        pair.bars_held += 1
+
+
 @routine
 def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
     """Act on the verdict that a pair's step came to on a closed bar: exit at once, or propose an entry."""
@@ -68,7 +82,7 @@ def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
         on_group_bar(t, pair_index, bar.marks, flags & _EXIT_LONG)
         return
     if pair.quantity != 0:
-        pair.bars_held += 1
+        hold(pair)
         if flags & _READY:
             take_terms(instrument_at(t, pair.instrument), pair, verdict_at(t, pair_index))
             if pair.exit_reason == 0:
@@ -173,6 +187,7 @@ def _enter(t, pair_index):  # type: ignore[no-untyped-def]
     pair.stop_distance = distance(instrument, verdict.stop, verdict.percent_of & _STOP_PERCENT)
     pair.target_distance = distance(instrument, verdict.target, verdict.percent_of & _TARGET_PERCENT)
     take_terms(instrument, pair, verdict)
+    pair.managed = 1 if verdict.trail != 0.0 or verdict.breakeven != 0.0 or verdict.bars != 0.0 else 0
     pair.entry_bar_ns = pair.proposed_bar_ns
     pair.trade = 0
     _send(t, pair_index, limit, _RULE)

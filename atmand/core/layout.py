@@ -22,14 +22,18 @@ __all__ = [
     "ARENA",
     "BAR",
     "BOOK",
+    "BOOK_BYTES",
     "CLOSED",
     "COLUMN",
     "GROUP",
     "INSTRUMENT",
+    "INSTRUMENT_BYTES",
     "LEG",
     "ORDER",
     "PAIR",
+    "PAIR_BYTES",
     "SERIES",
+    "SERIES_BYTES",
     "SUBSCRIPTION",
     "TABLES",
     "TOKEN",
@@ -118,7 +122,7 @@ PAIR: Final = np.dtype(
             "entry_index",
         ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
-        *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit"),
+        *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit", "managed"),
         *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
         *_rows("group", "group_row", "leg"),
         *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
@@ -228,14 +232,14 @@ ARENA: Final = np.dtype(
 )
 
 
-_INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
+INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
 _TOKEN_BYTES: Final = TOKEN.itemsize
 _WINDOW_BYTES: Final = WINDOW.itemsize
-_SERIES_BYTES: Final = SERIES.itemsize
+SERIES_BYTES: Final = SERIES.itemsize
 _RING_BYTES: Final = BAR.itemsize
 _ACCOUNT_BYTES: Final = ACCOUNT.itemsize
-_BOOK_BYTES: Final = BOOK.itemsize
-_PAIR_BYTES: Final = PAIR.itemsize
+BOOK_BYTES: Final = BOOK.itemsize
+PAIR_BYTES: Final = PAIR.itemsize
 _ORDER_BYTES: Final = ORDER.itemsize
 _GROUP_BYTES: Final = GROUP.itemsize
 _LEG_BYTES: Final = LEG.itemsize
@@ -255,7 +259,7 @@ def header_of(t):  # type: ignore[no-untyped-def]
 
 @kernel
 def instrument_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).instruments_at + index * _INSTRUMENT_BYTES, INSTRUMENT)
+    return record_at(t, header_of(t).instruments_at + index * INSTRUMENT_BYTES, INSTRUMENT)
 
 
 @kernel
@@ -270,7 +274,7 @@ def window_at(t, index):  # type: ignore[no-untyped-def]
 
 @kernel
 def series_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).series_at + index * _SERIES_BYTES, SERIES)
+    return record_at(t, header_of(t).series_at + index * SERIES_BYTES, SERIES)
 
 
 @kernel
@@ -285,12 +289,12 @@ def account_at(t, index):  # type: ignore[no-untyped-def]
 
 @kernel
 def book_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).books_at + index * _BOOK_BYTES, BOOK)
+    return record_at(t, header_of(t).books_at + index * BOOK_BYTES, BOOK)
 
 
 @kernel
 def pair_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).pairs_at + index * _PAIR_BYTES, PAIR)
+    return record_at(t, header_of(t).pairs_at + index * PAIR_BYTES, PAIR)
 
 
 @kernel

@@ -441,6 +441,7 @@ def _close_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.breakeven = 0
     pair.best_price = 0
     pair.stop_reason = 0
+    pair.managed = 0
     pair.exit_reason = 0
     pair.side = 0
     pair.cooling = book.cooldown

@@ -1,35 +1,25 @@
-"""A real API server over a growing day, and a Chromium for whoever tests a page."""
+"""A real API server over a growing day, and pages of it in a browser."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 from fixture_types import OpenPage, Serve
 from growing_day import GrowingDay
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from atmand.api.server import ApiServer
 from atmand.api.settings import ApiSettings
-
-CHROMIUM = Path(os.environ.get("ATMAND_CHROMIUM", "/usr/bin/chromium"))
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from atmand.api.tokens import TOKENS, Tokens
 
 
 @pytest.fixture
-def day() -> GrowingDay:
-    return GrowingDay()
+def day(tmp_path: Path) -> GrowingDay:
+    return GrowingDay(tokens=Tokens(tmp_path / TOKENS))
 
 
 @pytest.fixture
@@ -37,8 +27,9 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers, with news ten times a second; what still runs at the end is stopped."""
     servers: list[ApiServer] = []
 
-    async def serve_one(day: GrowingDay, port: int = 0) -> ApiServer:
-        servers.append(ApiServer(ApiSettings(port=port), day, news_every_s=0.1))
+    async def serve_one(day: GrowingDay, port: int = 0, **settings: Any) -> ApiServer:
+        chosen = ApiSettings(port=port, **settings)
+        servers.append(ApiServer(chosen, day, day.tokens, day.submit, news_every_s=0.1, clock=lambda: day.seconds))
         await servers[-1].start()
         return servers[-1]
 
@@ -56,20 +47,6 @@ async def server(day: GrowingDay, serve: Serve) -> ApiServer:
 async def client(server: ApiServer) -> AsyncIterator[ClientSession]:
     async with ClientSession(server.url) as session:
         yield session
-
-
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
-    """A headless browser with a profile of its own; without one a test is skipped, but not where CI is true."""
-    if not CHROMIUM.exists():
-        message = f"{CHROMIUM} is not there; ATMAND_CHROMIUM names another"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), headless=True)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture

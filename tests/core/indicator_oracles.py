@@ -50,6 +50,13 @@ def stepped(before: float, after: float, n: int, at: int = 20) -> Bars:
     return bars_of(line, line, line, line)
 
 
+def halted(before: int, after: int) -> Bars:
+    """Draw a walk that stands still from some bar on."""
+    walk = bars(14, before)
+    last = np.full(after, walk["close"][-1])
+    return bars_of(*(np.concatenate([walk[name], last]) for name in ("open", "high", "low", "close")))
+
+
 def inputs_of(names: Sequence[str], drawn: Bars) -> list[NDArray[Any]]:
     return [drawn[name] for name in names]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from core_market import RICH, Book, Market, share
+from core_market import DAY, RICH, Book, Market, next_day, share
 
-from atmand.core.records import Kind
+from atmand.core.records import Command, Kind
 from atmand.core.run_off import heir_of
 from atmand.core.words import Reason
 
@@ -103,3 +103,12 @@ def test_instruments_that_join_inside_a_session_leave_bars_and_positions_as_they
 def test_only_a_numbered_book_has_an_heir() -> None:
     assert heir_of("alpha~12@one") == "alpha@one"
     assert heir_of("alpha@one") is None
+
+
+def test_a_paused_book_stays_paused_over_the_next_opening_and_a_change_of_rules() -> None:
+    market = in_trade()
+    market.command(63, Command.PAUSE_BOOK, book=0)
+    market.open_session(next_day(DAY), books_sha=market.carry_books())
+    assert market.book(0)["paused"]
+    market.install([NEW, LEAVING], 1)
+    assert market.engine.table("books")["paused"].tolist() == [1, 0]

@@ -7,9 +7,9 @@ these. The phase is a sum over one period by its definition, at most 50 bars.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
-from atmand.core.indicators.registry import NAN, Indicator, fields, missing
+from atmand.core.indicators.registry import NAN, Indicator, Unit, fields, missing
 from atmand.core.jit import kernel
 
 __all__ = ["ROWS", "ht_dcperiod", "ht_dcphase", "ht_phasor", "ht_sine", "ht_trendline", "ht_trendmode", "mama"]
@@ -212,11 +212,11 @@ _STATE: Final = fields(
 _MEMORY: Final = 1_500
 
 
-def _row(name: str, outputs: tuple[str, ...], warm_up: int, unit: str, summary: str, **more: object) -> Indicator:
+def _row(name: str, outputs: tuple[str, ...], warm_up: int, unit: Unit, summary: str, **more: Any) -> Indicator:
     return Indicator(
         name, ("source",), (), outputs, lambda: _STATE, lambda: warm_up, True, summary, units=(unit,), memory=_MEMORY,
         **more,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 ROWS: Final = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from atmand.core.indicators.overlap import ema, sma
 from atmand.core.indicators.registry import NAN, Indicator, State, fields, missing, scalars
-from atmand.core.indicators.windows import average, delay, delayed, extremes, highest_of, lowest_of, window
+from atmand.core.indicators.windows import average, delay, delayed, extremes, highest_of, is_tie, lowest_of, window
 from atmand.core.jit import kernel
 
 __all__ = [
@@ -108,8 +108,7 @@ def _fast_k(s, high, low, close, period):  # type: ignore[no-untyped-def]
     bottom, _ = lowest_of(s.low, low, period)
     if s.high.count < period:
         return NAN
-    spread = (top - bottom) / 100.0
-    return (close - bottom) / spread if spread != 0.0 else 0.0
+    return 0.0 if is_tie(top, bottom) else (close - bottom) / ((top - bottom) / 100.0)
 
 
 @kernel
@@ -148,8 +147,7 @@ def willr(s, high, low, close, period):  # type: ignore[no-untyped-def]
     bottom, _ = lowest_of(s.low, low, period)
     if s.high.count < period:
         return NAN
-    spread = (top - bottom) / -100.0
-    return (top - close) / spread if spread != 0.0 else 0.0
+    return 0.0 if is_tie(top, bottom) else (top - close) / ((top - bottom) / -100.0)
 
 
 @kernel

@@ -99,4 +99,4 @@ def lookback(value, least, top):  # type: ignore[no-untyped-def]
 @kernel
 def missing(x):  # type: ignore[no-untyped-def]
     """Say whether a value is none: NaN or infinite."""
-    return not x - x == 0.0
+    return x - x != 0.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from atmand.core.indicators.registry import NAN, Indicator, fields, missing
+from atmand.core.indicators.registry import NAN, Indicator, State, Unit, fields, missing
 from atmand.core.indicators.windows import (
     extremes,
     highest_of,
@@ -187,8 +188,7 @@ def correl(s, x, y, period):  # type: ignore[no-untyped-def]
     xx, yy, xy = pair_moments_of(s, x, y, period)
     if s.count < period:
         return NAN
-    product = xx * yy
-    return xy / math.sqrt(product) if product >= 1e-14 else 0.0
+    return xy / math.sqrt(xx * yy) if xx > 0.0 and yy > 0.0 else 0.0
 
 
 @kernel
@@ -211,10 +211,12 @@ def beta(s, x, y, period):  # type: ignore[no-untyped-def]
     return 0.0 if xx == 0.0 else xy / xx
 
 
-def _row(name: str, state: object, default: int, least: int, unit: str, summary: str, **more: object) -> Indicator:
+def _row(
+    name: str, state: Callable[..., State], default: int, least: int, unit: Unit, summary: str, **more: Any
+) -> Indicator:
     """Write the row of a statistic of one series' last `period` values."""
     lookbacks = (("period", default, least),)
-    return Indicator(name, ("source",), lookbacks, (), state, lambda p: p - 1, False, summary, units=(unit,), **more)  # type: ignore[arg-type]
+    return Indicator(name, ("source",), lookbacks, (), state, lambda p: p - 1, False, summary, units=(unit,), **more)
 
 
 ROWS: Final = (

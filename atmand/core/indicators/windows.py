@@ -6,6 +6,8 @@ made anew each time the ring has been gone round, so that their error stays boun
 
 from __future__ import annotations
 
+from typing import Final
+
 from atmand.core.indicators.registry import NAN, State, fields
 from atmand.core.jit import kernel
 
@@ -30,6 +32,10 @@ __all__ = [
     "true_range",
     "window",
 ]
+
+
+_DWARFED: Final = 1e6
+"""How many times smaller a sum of squares must be than what it was taken from to be made anew."""
 
 
 @kernel
@@ -88,34 +94,47 @@ def moments(top: int) -> State:
 
 
 @kernel
+def _sum_squares(s, period):  # type: ignore[no-untyped-def]
+    """Sum the ring anew, past its own mean."""
+    s.shift += s.total / period
+    s.total = 0.0
+    s.square = 0.0
+    for i in range(period):
+        past = s.ring[i] - s.shift
+        s.total += past
+        s.square += past * past
+
+
+@kernel
 def moments_of(s, x, period):  # type: ignore[no-untyped-def]
     """Return (mean, variance of the population) of the last `period` values; they mean nothing before.
 
-    Sums are of what lies past `shift`, the mean of the last time round: large prices cost no digits.
+    Sums are of what lies past `shift`, a mean of before: large prices cost no digits. They are made anew each time
+    round, and at once where what left the window, or the distance to `shift`, dwarfs what is in it: rounding would too.
     """
     if s.count == 0:
         s.shift = x
     past = x - s.shift
     s.total += past
     s.square += past * past
+    left = 0.0
     if s.count >= period:
         past = s.ring[s.place] - s.shift
         s.total -= past
         s.square -= past * past
+        left = past * past
     s.ring[s.place] = x
     s.place += 1
     s.count += 1
     if s.place == period:
         s.place = 0
-        s.shift += s.total / period
-        s.total = 0.0
-        s.square = 0.0
-        for i in range(period):
-            past = s.ring[i] - s.shift
-            s.total += past
-            s.square += past * past
     mean = s.total / period
     variance = s.square / period - mean * mean
+    far = mean * mean > _DWARFED * variance and abs(mean) > 1e-9 * abs(s.shift)
+    if s.count >= period and (s.place == 0 or left > _DWARFED * s.square or far):
+        _sum_squares(s, period)
+        mean = s.total / period
+        variance = s.square / period - mean * mean
     return s.shift + mean, variance if variance > 0.0 else 0.0
 
 
@@ -137,13 +156,35 @@ def _add_pair(s, x, y, sign):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _sum_pairs(s, period):  # type: ignore[no-untyped-def]
+    """Sum the rings anew, past their own means."""
+    s.x_shift += s.x / period
+    s.y_shift += s.y / period
+    s.x = s.y = s.xx = s.yy = s.xy = 0.0
+    for i in range(period):
+        _add_pair(s, s.x_ring[i], s.y_ring[i], 1.0)
+
+
+@kernel
+def _is_dwarfed(left, total, squares, shift, period):  # type: ignore[no-untyped-def]
+    """Say whether rounding is as large as what is left of a sum of squares."""
+    mean = total / period
+    far = mean * mean * period > _DWARFED * (squares - mean * total) and abs(mean) > 1e-9 * abs(shift)
+    return far or left * left > _DWARFED * squares
+
+
+@kernel
 def pair_moments_of(s, x, y, period):  # type: ignore[no-untyped-def]
     """Return (variance of x, variance of y, covariance) of the last `period` pairs, each times `period`."""
     if s.count == 0:
         s.x_shift = x
         s.y_shift = y
     _add_pair(s, x, y, 1.0)
+    x_left = 0.0
+    y_left = 0.0
     if s.count >= period:
+        x_left = s.x_ring[s.place] - s.x_shift
+        y_left = s.y_ring[s.place] - s.y_shift
         _add_pair(s, s.x_ring[s.place], s.y_ring[s.place], -1.0)
     s.x_ring[s.place] = x
     s.y_ring[s.place] = y
@@ -151,11 +192,12 @@ def pair_moments_of(s, x, y, period):  # type: ignore[no-untyped-def]
     s.count += 1
     if s.place == period:
         s.place = 0
-        s.x_shift += s.x / period
-        s.y_shift += s.y / period
-        s.x = s.y = s.xx = s.yy = s.xy = 0.0
-        for i in range(period):
-            _add_pair(s, s.x_ring[i], s.y_ring[i], 1.0)
+    if s.count >= period and (
+        s.place == 0
+        or _is_dwarfed(x_left, s.x, s.xx, s.x_shift, period)
+        or _is_dwarfed(y_left, s.y, s.yy, s.y_shift, period)
+    ):
+        _sum_pairs(s, period)
     return s.xx - s.x * s.x / period, s.yy - s.y * s.y / period, s.xy - s.x * s.y / period
 
 
