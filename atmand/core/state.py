@@ -277,9 +277,11 @@ def _fill_pairs(
     slab_at: int,
 ) -> None:
     """Fill pairs; the lists by series and by instrument run in the order of the rows."""
-    rows = table(arena, "pairs")
+    every = table(arena, "pairs")
     for name in ("entry_order", "exit_order", "target_order", "group_row", "leg", "first_subscription"):
-        rows[name] = -1
+        every[name] = -1
+    every["next_in_series"] = every["next_in_instrument"] = -1
+    rows = every[: len(pairs)]
     structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
     periods = np.array([structure.period_ns for structure in manifest.structures])[structures]
     sizes = np.array([_aligned(structure.state_bytes) for structure in manifest.structures])[structures]
