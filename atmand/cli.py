@@ -125,6 +125,7 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     """Check the configuration and its strategies, and print what holds, with secrets masked."""
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
+    from atmand.lang.structure import compile_structure
     from atmand.lang.user_indicators import use_indicators
     from atmand.settings import load, redacted
 
@@ -134,7 +135,10 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     for strategy in settings.strategies.values():
         if strategy.enabled:
             try:
-                generate([Deployment(load_strategy(strategy.file), strategy.account, strategy.params)])
+                file = load_strategy(strategy.file)
+                generate([Deployment(file, strategy.account, strategy.params)])
+                for warning in compile_structure(file).warnings:
+                    say(f"warning: {warning}")
             except AtmandError as error:
                 say(str(error))
                 refused += 1

@@ -21,6 +21,7 @@ from atmand.core.manifest import Manifest, Program
 from atmand.errors import AtmandError
 from atmand.journal.retention import prune
 from atmand.lang.program import Deployment, generate
+from atmand.lang.structure import compile_structure
 from atmand.opening import Universe, deployments_of, limits_of, universe_of
 from atmand.params.document import DocumentError
 from atmand.params.keeper import Keeper, Origin
@@ -63,6 +64,7 @@ class InForce:
         self.settings, self.deployments, self.universe, self.program = settings, deployments, universe, program
         self._trading, self._clock = trading, clock
         self._simulated, self._bar_path = simulated, bar_path
+        self._warned: set[str] = set()
         # A session's seed does not follow a reload: it waits for the next start.
         self.seed = settings.simulator.seed
         self._stays = False
@@ -71,6 +73,7 @@ class InForce:
 
     def start(self) -> None:
         """Choose the parameters to start with, before a session is opened or goes on."""
+        self._warn()
         self._trading.reload(self.settings, self.keeper.start(self.deployments, limits_of(self.settings)))
 
     def open(self, day: date, now_ns: int) -> None:
@@ -108,9 +111,18 @@ class InForce:
                     found.strategies.append(after.book)
             await self._renew(new, deployments)
             self._stays = False
+            self._warn()
             logs.set_level(new.log.level)
             log.info("reloaded", strategies=len(deployments))
             return found
+
+    def _warn(self) -> None:
+        """Say once what the checks of the strategies found that is hardly meant."""
+        for deployment in self.deployments:
+            for text in compile_structure(deployment.file).warnings:
+                if text not in self._warned:
+                    self._warned.add(text)
+                    log.warning("strategy_warning", strategy=deployment.book, warning=text)
 
     async def retire(self) -> None:
         """Take the run-off books out that have nothing left to do."""
@@ -281,7 +293,9 @@ def _keys(universe: Universe) -> list[str]:
 
 def _shape(manifest: Manifest) -> Manifest:
     """Return a manifest without what a PARAMS record swaps: two of one shape need no new program."""
-    books = tuple(replace(plan, values=(), warm_bars=0, history_bars=0, sha256="") for plan in manifest.books)
+    books = tuple(
+        replace(plan, values=(), warm_bars=0, history_bars=0, stream_bars=(), sha256="") for plan in manifest.books
+    )
     return replace(manifest, books=books)
 
 

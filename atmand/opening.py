@@ -23,6 +23,7 @@ from atmand.core.run_off import heir_of
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import load_strategy
+from atmand.lang.structure import instruments_named
 from atmand.lang.user_indicators import use_indicators
 from atmand.market.costs import cost_rows
 from atmand.market.instruments import (
@@ -102,12 +103,18 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
         for instrument in instruments:
             if not instrument.tradable:
                 raise AtmandError(f"strategy {deployment.book}", f"{instrument.key} cannot be traded", "remove it")
-    chosen = sorted({i.key: i for instruments in wanted for i in instruments}.values(), key=lambda i: i.token)
+    known = [*wanted, *(_watched(deployment, listed) for deployment in deployments)]
+    chosen = sorted({i.key: i for instruments in known for i in instruments}.values(), key=lambda i: i.token)
     places = {instrument.key: index for index, instrument in enumerate(chosen)}
     derivatives = underlyings(listed)
     pairs = [(book, places[i.key]) for book, instruments in enumerate(wanted) for i in dict.fromkeys(instruments)]
     grouped = tuple((instrument, session_group(instrument, derivatives)) for instrument in chosen)
     return Universe(grouped, tuple(pairs), dump.encode())
+
+
+def _watched(deployment: Deployment, listed: list[Instrument]) -> list[Instrument]:
+    """Return the instruments that a strategy's expressions name: their bars are made, and they are not traded."""
+    return resolve_all(instruments_named(deployment.file), listed)
 
 
 def _listed_names(deployment: Deployment, names: list[str], listed: list[Instrument]) -> list[str]:
@@ -195,6 +202,11 @@ def book_limits(
     ]
 
 
+def _sessions(bars: int, period_ns: int) -> int:
+    """Return in how many sessions so many bars are made; a bar of a day takes one."""
+    return -(-bars * min(period_ns, _SESSION_NS) // _SESSION_NS)
+
+
 def _capital(settings: Settings, plan: BookPlan, weight: float, money: Mapping[str, Money]) -> int:
     """Return a book's capital: what the operator gives the strategy, less what its run-off books hold of it."""
     name = f"{plan.strategy}@{plan.account}"
@@ -211,9 +223,10 @@ def _capital(settings: Settings, plan: BookPlan, weight: float, money: Mapping[s
 
 def history_days(manifest: Manifest) -> timedelta:
     """Return how far back candles are worth fetching: the longest look-back, in sessions, with weekends between."""
-    spans = [
-        -(-plan.history_bars * manifest.structures[plan.structure].period_ns // _SESSION_NS) for plan in manifest.books
-    ]
+    spans = [_sessions(plan.history_bars, manifest.structures[plan.structure].period_ns) for plan in manifest.books]
+    for plan in manifest.books:
+        streams = manifest.structures[plan.structure].streams
+        spans += [_sessions(n, stream.period_ns) for n, stream in zip(plan.stream_bars, streams, strict=True)]
     sessions = max(spans, default=1) + 1
     return timedelta(days=min(_LONGEST_DAYS, sessions * 7 // 5 + 4))
 

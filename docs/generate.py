@@ -21,6 +21,10 @@ from atmand.api.settings import ApiSettings
 from atmand.core.indicators import INDICATORS, Indicator
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
+from atmand.lang.functions import FUNCTIONS, NAMES
+from atmand.lang.functions import call_of as function_call
+from atmand.lang.strategy import load_strategy
+from atmand.lang.types import Type
 from atmand.logs import LogSettings
 from atmand.portfolio import PortfolioSettings
 from atmand.research.settings import ResearchSettings
@@ -139,6 +143,34 @@ def _indicator_table(group: str, title: str) -> Iterator[str]:
     yield ""
 
 
+def functions_reference() -> str:
+    """Write the table of the language's functions from its registry."""
+    rows = ["| call | unit | value |", "| --- | --- | --- |"]
+    for row in FUNCTIONS.values():
+        unit = "a condition" if row.type is Type.BOOL else "that of `x`" if row.unit == "source" else row.unit
+        rows.append(f"| `{function_call(row)}` | {unit} | {row.summary} |")
+    rows.append(
+        "| `opening_range(15).high`, `.low` | price | range of the day's first minutes; missing until they are over |"
+    )
+    return "\n".join(rows)
+
+
+def names_reference() -> str:
+    """Write the table of the language's names."""
+    rows = ["| name | of | unit | value |", "| --- | --- | --- | --- |"]
+    rows += [f"| `{row.name}` | {row.group} | {row.unit} | {row.summary} |" for row in NAMES.values()]
+    return "\n".join(rows)
+
+
+def worked_reference() -> str:
+    """List the worked strategies that ship."""
+    rows = ["| file | what it does |", "| --- | --- |"]
+    for path in sorted((Path(__file__).parent.parent / "configs" / "strategies").glob("*.toml")):
+        summary = load_strategy(path).strategy.summary
+        rows.append(f"| [{path.stem}](../configs/strategies/{path.name}) | {summary} |")
+    return "\n".join(rows)
+
+
 def call_of(row: Indicator) -> str:
     """Write how an indicator is called: optional arguments in brackets, with their defaults."""
     if "source2" in row.inputs:
@@ -249,7 +281,12 @@ def metrics_reference() -> str:
 PARTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "configuration.md": {"settings": settings_reference},
     "metrics.md": {"metrics": metrics_reference},
-    "strategies.md": {"indicators": strategies_reference},
+    "strategies.md": {
+        "indicators": strategies_reference,
+        "functions": functions_reference,
+        "names": names_reference,
+        "worked": worked_reference,
+    },
 }
 """The generated parts of each page."""
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import closed_at, header_of, instrument_at, pair_at, ring_at, series_at
+from atmand.core.layout import closed_at, header_of, instrument_at, pair_at, ring_at, series_at, subscription_at
 from atmand.core.records import BarFlag
 
 __all__ = [
@@ -291,6 +291,10 @@ def _merge_series(t, index, rows, first, last, to_ns):  # type: ignore[no-untype
     while pair >= 0:
         pair_at(t, pair).folded = 0
         pair = pair_at(t, pair).next_in_series
+    subscription = series.first_subscription
+    while subscription >= 0:
+        pair_at(t, subscription_at(t, subscription).pair).folded = 0
+        subscription = subscription_at(t, subscription).next_in_series
 
 
 @routine

@@ -49,6 +49,7 @@ _STRUCTURAL: Final = {
              "cooldown", "max_adds", "max_reduces", "max_trades",
              "participation_ppm", "limit_entry", "entry_wait_ns"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
+             "first_subscription",
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
              "proposed_marks", "rank"),

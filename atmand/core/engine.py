@@ -40,7 +40,19 @@ Decoder: TypeAlias = Callable[[bytes, NDArray[Any]], int]
 
 _NO_OUTPUTS: Final = np.zeros(0, AUDIT)
 _COMPILED: Final = frozenset(
-    {Kind.HISTORY, Kind.PARAMS, Kind.LIMITS, Kind.FRAME, Kind.GAP, Kind.COMMAND, Kind.TIMER, Kind.FEED_STATE}
+    {
+        Kind.HISTORY,
+        Kind.PARAMS,
+        Kind.LIMITS,
+        Kind.FRAME,
+        Kind.GAP,
+        Kind.COMMAND,
+        Kind.TIMER,
+        Kind.FEED_STATE,
+        Kind.FORECAST,
+        Kind.SENTIMENT,
+        Kind.SIGNAL,
+    }
 )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "BOOK",
     "BOOK_BYTES",
     "CLOSED",
+    "COLUMN",
     "GROUP",
     "INSTRUMENT",
     "INSTRUMENT_BYTES",
@@ -33,6 +34,7 @@ __all__ = [
     "PAIR_BYTES",
     "SERIES",
     "SERIES_BYTES",
+    "SUBSCRIPTION",
     "TABLES",
     "TOKEN",
     "TRADE",
@@ -73,12 +75,22 @@ INSTRUMENT: Final = np.dtype(
 SERIES: Final = np.dtype(
     [
         *_rows("instrument", "period_ns", "next", "first_pair", "ring_at", "ring_size", "count", "closed_ns"),
+        *_rows("first_subscription"),
         ("building", BAR),
         ("pending", BAR),
     ],
     align=True,
 )
 """Bars of one instrument and period: the one being built, the one before it while its grace runs, and a ring."""
+
+SUBSCRIPTION: Final = np.dtype(_rows("pair", "stream", "series", "next_in_series", "next_in_pair", "folded_to"))
+"""A pair's look at bars that are not its own: the stream of its structure, and the series that feeds it.
+
+`folded_to` is where folding again has come to; it means nothing outside of that.
+"""
+
+COLUMN: Final = np.dtype([("value", "f8"), ("as_of_ns", "i8"), ("valid_until_ns", "i8")])
+"""A value from outside for one instrument; `as_of_ns` 0 is none, `valid_until_ns` 0 never ends."""
 
 ACCOUNT: Final = np.dtype(_rows("books", "cash_paise", "costs_paise", "realised_paise"))
 
@@ -96,6 +108,7 @@ BOOK: Final = np.dtype(
 PAIR: Final = np.dtype(
     [
         *_rows("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument"),
+        *_rows("first_subscription"),
         *_rows("quantity", "value_paise", "costs_paise", "realised_paise", "trade", "side", "bars_held"),
         *_rows("entry_order", "exit_order", "target_order", "exit_reason", "entry_reason", "blocked", "ready"),
         *_rows(
@@ -193,6 +206,8 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "groups": GROUP,
     "legs": LEG,
     "closed": CLOSED,
+    "subscriptions": SUBSCRIPTION,
+    "columns": COLUMN,
     "outputs": AUDIT,
     "costs": COSTS,
     "trades": TRADE,
@@ -208,6 +223,7 @@ ARENA: Final = np.dtype(
         ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
         *_rows("refold", "n_outputs", "n_closed", "n_trades", "n_fills", "next_order", "next_trade", "next_group"),
+        *_rows("columns_each"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
@@ -229,6 +245,8 @@ _ORDER_BYTES: Final = ORDER.itemsize
 _GROUP_BYTES: Final = GROUP.itemsize
 _LEG_BYTES: Final = LEG.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
+_SUBSCRIPTION_BYTES: Final = SUBSCRIPTION.itemsize
+_COLUMN_BYTES: Final = COLUMN.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
 _FILL_BYTES: Final = AUDIT.itemsize
@@ -305,6 +323,16 @@ def leg_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def closed_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).closed_at + index * _CLOSED_BYTES, CLOSED)
+
+
+@kernel
+def subscription_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).subscriptions_at + index * _SUBSCRIPTION_BYTES, SUBSCRIPTION)
+
+
+@kernel
+def column_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).columns_at + index * _COLUMN_BYTES, COLUMN)
 
 
 @kernel

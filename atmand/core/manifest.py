@@ -12,7 +12,17 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Amount", "BookPlan", "LegPlan", "Manifest", "Program", "StructurePlan"]
+__all__ = ["Amount", "BookPlan", "LegPlan", "Manifest", "Program", "StreamPlan", "StructurePlan"]
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """Bars that a structure looks at beside its own: another period, another instrument, or both."""
+
+    instrument: str
+    """Name or key; empty is the pair's own."""
+    period_ns: int
+    ring_bars: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,9 @@ class StructurePlan:
     params: tuple[str, ...]
     lookback_slots: int
     """Bit i is set where state depends on parameter i, as on a look-back: a change folds the indicators again."""
+    streams: tuple[StreamPlan, ...] = ()
+    staged: bool = False
+    """Whether it compares instruments, so that its rules wait until all of them have taken a bar in."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,8 @@ class BookPlan:
     """Bars before the strategy may decide, with these values."""
     history_bars: int = 1
     """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
+    stream_bars: tuple[int, ...] = ()
+    """The same for each of the structure's streams."""
     cooldown: int = 0
     """Bars after an exit on which nothing is entered."""
     max_adds: int = 0
@@ -116,14 +131,17 @@ class Manifest:
     def from_json(cls, text: bytes) -> Manifest:
         document: dict[str, Any] = orjson.loads(text)
         return cls(
-            structures=tuple(
-                StructurePlan(**{**row, "params": tuple(row["params"])}) for row in document["structures"]
-            ),
+            structures=tuple(_structure_plan(row) for row in document["structures"]),
             books=tuple(_book_plan(row) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],
             signals=tuple(document.get("signals", ())),
         )
+
+
+def _structure_plan(row: dict[str, Any]) -> StructurePlan:
+    streams = tuple(StreamPlan(**stream) for stream in row.get("streams", ()))
+    return StructurePlan(**{**row, "params": tuple(row["params"]), "streams": streams})
 
 
 def _book_plan(row: dict[str, Any]) -> BookPlan:
@@ -132,7 +150,8 @@ def _book_plan(row: dict[str, Any]) -> BookPlan:
         for leg in row.get("legs", ())
     ]
     combined = tuple(Amount(**amount) for amount in row.get("combined", ()))
-    return BookPlan(**{**row, "values": tuple(row["values"]), "legs": tuple(legs), "combined": combined})
+    lists = {"values": tuple(row["values"]), "stream_bars": tuple(row.get("stream_bars", ()))}
+    return BookPlan(**{**row, **lists, "legs": tuple(legs), "combined": combined})
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
+from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.groups import contracts_of, fill_contracts, fill_groups
 from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
@@ -48,6 +49,11 @@ class Layout:
     pairs: tuple[tuple[int, int], ...]
     """(book, instrument) of each pair."""
 
+    @property
+    def columns_each(self) -> int:
+        """Columns of each instrument: the fixed ones, and the program's signals."""
+        return FIXED_COLUMNS + len(self.manifest.signals)
+
 
 def table(arena: NDArray[np.uint8], name: str) -> NDArray[Any]:
     """View one of an arena's tables from Python."""
@@ -77,7 +83,10 @@ def lay_out(
     head = session[0]
     if not len(instruments) or not len(pairs):
         raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
-    series = _series_of(manifest, pairs)
+    keys = tuple(str(key, "ascii") for key in instruments["key"])
+    subscriptions = _subscriptions_of(manifest, pairs, keys)
+    series = _series_of(manifest, pairs, subscriptions)
+    columns_each = FIXED_COLUMNS + len(manifest.signals)
     contracts = contracts_of(manifest, pairs, instruments, time_ns)
     plans = [manifest.books[int(row["book"])] for row in pairs]
     n_pairs = len(pairs) + len(contracts)
@@ -100,6 +109,8 @@ def lay_out(
             "legs": sum(len(plan.legs) for plan in plans),
             "orders": len(manifest.books) * int(head["orders_per_book"]),
             "closed": 2 * len(series) + 1,
+            "subscriptions": len(subscriptions),
+            "columns": len(instruments) * columns_each,
             "outputs": outputs,
             "costs": 4,
             "trades": kept,
@@ -115,9 +126,10 @@ def lay_out(
     params_at = extra_at + slab_bytes
     _fill_books(arena, head, windows, manifest, params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
+    _fill_subscriptions(arena, subscriptions, series)
+    arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
     fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
     fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
-    keys = tuple(str(key, "ascii") for key in instruments["key"])
     traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
     return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
 
@@ -126,13 +138,52 @@ def _aligned(size: int) -> int:
     return (size + 63) // 64 * 64
 
 
-def _series_of(manifest: Manifest, pairs: NDArray[Any]) -> dict[tuple[int, int], tuple[int, int, int]]:
+class _Subscription(NamedTuple):
+    """A pair's stream: the series that feeds it, and the bars that it wants kept."""
+
+    pair: int
+    stream: int
+    instrument: int
+    period_ns: int
+    ring_bars: int
+
+
+def _subscriptions_of(manifest: Manifest, pairs: NDArray[Any], keys: tuple[str, ...]) -> list[_Subscription]:
+    """List what every pair looks at beside its own bars; the session's table must hold what is named."""
+    found: list[_Subscription] = []
+    for index, row in enumerate(pairs):
+        book = manifest.books[int(row["book"])]
+        if book.structure < 0:
+            continue
+        for stream, plan in enumerate(manifest.structures[book.structure].streams):
+            instrument = _named(plan.instrument, keys, book.strategy) if plan.instrument else int(row["instrument"])
+            found.append(_Subscription(index, stream, instrument, plan.period_ns, plan.ring_bars))
+    return found
+
+
+def _named(name: str, keys: tuple[str, ...], strategy: str) -> int:
+    """Return the place of an instrument by its key or by its shown name, `NSE:INFY`."""
+    for place, key in enumerate(keys):
+        parts = key.split(":")
+        if name == key or (len(parts) == 3 and name == f"{parts[0]}:{parts[2]}"):
+            return place
+    raise LayoutError(
+        f"strategy {strategy}", f"{name} is not in the session's table", "add its data, or correct the name"
+    )
+
+
+def _series_of(
+    manifest: Manifest, pairs: NDArray[Any], subscriptions: list[_Subscription]
+) -> dict[tuple[int, int], tuple[int, int, int]]:
     """Collect the distinct (instrument, period) with their index, where their ring begins, and its size."""
     sizes: dict[tuple[int, int], int] = {}
     for row in pairs:
         structure = manifest.structures[manifest.books[int(row["book"])].structure]
         key = (int(row["instrument"]), structure.period_ns)
         sizes[key] = max(sizes.get(key, 2), structure.ring_bars)
+    for subscription in subscriptions:
+        key = (subscription.instrument, subscription.period_ns)
+        sizes[key] = max(sizes.get(key, 2), subscription.ring_bars)
     series: dict[tuple[int, int], tuple[int, int, int]] = {}
     at = 0
     for index, (key, size) in enumerate(sizes.items()):
@@ -189,7 +240,7 @@ def _fill_series(arena: NDArray[np.uint8], series: dict[tuple[int, int], tuple[i
         row["period_ns"] = period_ns
         row["ring_at"] = ring_at
         row["ring_size"] = ring_size
-        row["first_pair"] = -1
+        row["first_pair"] = row["first_subscription"] = -1
         row["next"] = instruments["first_series"][instrument]
         instruments["first_series"][instrument] = index
 
@@ -227,9 +278,11 @@ def _fill_pairs(
     slab_at: int,
 ) -> None:
     """Fill pairs; the lists by series and by instrument run in the order of the rows."""
-    rows = table(arena, "pairs")
-    for name in ("entry_order", "exit_order", "target_order", "group_row", "leg"):
-        rows[name] = -1
+    every = table(arena, "pairs")
+    for name in ("entry_order", "exit_order", "target_order", "group_row", "leg", "first_subscription"):
+        every[name] = -1
+    every["next_in_series"] = every["next_in_instrument"] = -1
+    rows = every[: len(pairs)]
     structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
     periods = np.array([structure.period_ns for structure in manifest.structures])[structures]
     sizes = np.array([_aligned(structure.state_bytes) for structure in manifest.structures])[structures]
@@ -239,6 +292,21 @@ def _fill_pairs(
     _link(rows["series"], rows["next_in_series"], table(arena, "series")["first_pair"])
     _link(rows["instrument"], rows["next_in_instrument"], table(arena, "instruments")["first_pair"])
     rows["slab_at"] = slab_at + np.cumsum(sizes) - sizes
+
+
+def _fill_subscriptions(
+    arena: NDArray[np.uint8],
+    subscriptions: list[_Subscription],
+    series: dict[tuple[int, int], tuple[int, int, int]],
+) -> None:
+    """Fill the subscriptions; the lists by series and by pair run in the order of the rows."""
+    rows, pairs, series_rows = table(arena, "subscriptions"), table(arena, "pairs"), table(arena, "series")
+    for index in range(len(subscriptions) - 1, -1, -1):
+        wanted, row = subscriptions[index], rows[index]
+        place = series[wanted.instrument, wanted.period_ns][0]
+        row["pair"], row["stream"], row["series"] = wanted.pair, wanted.stream, place
+        for owner, at, following in ((series_rows, place, "next_in_series"), (pairs, wanted.pair, "next_in_pair")):
+            row[following], owner["first_subscription"][at] = owner["first_subscription"][at], index
 
 
 def _link(owners: NDArray[Any], following: NDArray[Any], first: NDArray[Any]) -> None:
@@ -267,6 +335,7 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any], time_ns: int
         for name in _CARRIED:
             new_rows[name][index] = old_rows[name][old]
     _carry_series(before, after, names)
+    _carry_columns(before, after, names)
     pairs_before, pairs_after = table(before.arena, "pairs"), table(after.arena, "pairs")
     going_on = np.flatnonzero(copies >= 0)
     sources = copies[going_on]
@@ -283,6 +352,21 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any], time_ns: int
 def _words(arena: NDArray[np.uint8]) -> NDArray[np.int64]:
     """View an arena as words: every slab begins at one, and is a whole number of them."""
     return arena[: arena.size // 8 * 8].view(np.int64)
+
+
+def _carry_columns(before: Layout, after: Layout, names: dict[str, int]) -> None:
+    """Bring values from outside along: the fixed columns by number, signals by name."""
+    old, new = (
+        table(layout.arena, "columns")[: len(layout.keys) * layout.columns_each].reshape(len(layout.keys), -1)
+        for layout in (before, after)
+    )
+    signals = {name: place for place, name in enumerate(before.manifest.signals)}
+    sources = [*range(FIXED_COLUMNS), *(FIXED_COLUMNS + signals.get(n, -9999) for n in after.manifest.signals)]
+    for index, key in enumerate(after.keys):
+        if key in names:
+            for column, source in enumerate(sources):
+                if source >= 0:
+                    new[index, column] = old[names[key], source]
 
 
 def _carry_series(before: Layout, after: Layout, names: dict[str, int]) -> None:

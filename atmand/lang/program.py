@@ -12,15 +12,25 @@ from dataclasses import dataclass, field
 from datetime import time
 from typing import Any, Final
 
+from atmand.core import functions
+from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
+from atmand.lang.folding import fold_text
 from atmand.lang.legs import combined_amounts, leg_plans
 from atmand.lang.strategy import Strategy, StrategyFile
-from atmand.lang.structure import Structure, compile_structure, warm_up_bars
+from atmand.lang.structure import Structure, compile_structure, stream_bars, warm_up_bars
 from atmand.lang.user_indicators import embedding, is_users
 
-__all__ = ["Deployment", "GeneratedProgram", "generate", "module_head", "module_text", "parameter_values"]
+__all__ = [
+    "Deployment",
+    "GeneratedProgram",
+    "generate",
+    "module_head",
+    "module_text",
+    "parameter_values",
+]
 
 _HEAD: Final = '''"""A generated program; its file is named by the hash of this text."""
 
@@ -29,83 +39,27 @@ import math
 import numpy as np
 
 from atmand.core.bar_path import draw_step, timer_ns
+from atmand.core.columns import column_age, column_value, on_columns
+from atmand.core.cross import CROSS, cross_rank, cross_zscore
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
+from atmand.core.day import DAY, OPENING, clock_minute, day_step, days_to_expiry, minutes_since_open, minutes_to_close
+from atmand.core.day import opening_step, stream_end_ns, weekday_of
 from atmand.core.decide import decide, mark_books, settle
+from atmand.core.functions import {functions}
 from atmand.core.indicators import INDICATORS, lookback
 {imports}
 from atmand.core.jit import address_of, entry, noref, record_at, rows_at
 from atmand.core.jit import local_kernel as kernel, local_routine as routine, routine as driver
 from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
-from atmand.core.layout import series_at, verdict_at
+from atmand.core.layout import series_at, subscription_at, verdict_at
+from atmand.core.position import bars_held, entry_price, position, position_value, profit, profit_r, trades_today
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
 from atmand.core.ticks import TICK
 
 
 '''
 
-_STEP: Final = '''
-@kernel
-def _step(arena, t, index, bar):
-    """Fold a closed bar into a pair's indicators; what the strategy says of it is left in the pair's verdict."""
-    pair = pair_at(t, index)
-    scale = float(instrument_at(t, pair.instrument).price_scale)
-    params_at = book_at(t, pair.book).params_at
-    slab_at = pair.slab_at
-    open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
-    volume = float(bar.volume)
-{cases}
-
-
-@routine
-def _forget(arena, t, index):
-    """Set a pair's indicator state to nothing, so that it can be folded again."""
-    pair = pair_at(t, index)
-{sizes}
-
-
-'''
-
-_CASE: Final = """    if pair.structure == {index}:
-        s = record_at(t, slab_at, STATE_{name})
-        p = record_at(t, params_at, PARAMS_{name})
-        step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
-
-_SIZE: Final = """    if pair.structure == {index}:
-        arena[pair.slab_at : pair.slab_at + {state_bytes}] = 0"""
-
-_TAIL: Final = '''@routine
-def _fold_again(arena, t):
-    """Fold the ring's bars again into every pair whose state they no longer match; nothing is decided."""
-    header_of(t).refold = 0
-    for index in range(header_of(t).pairs_n):
-        pair = pair_at(t, index)
-        if pair.folded:
-            continue
-        _forget(arena, t, index)
-        series = series_at(t, pair.series)
-        for number in range(max(0, series.count - series.ring_size), series.count):
-            _step(arena, t, index, ring_at(t, series.ring_at + number % series.ring_size))
-            pair.ready = verdict_at(t, index).flags & 1
-        pair.folded = 1
-
-
-@routine
-def _closed(arena, t):
-    """Let the strategies of every bar that this record closed decide, then mark the books."""
-    h = header_of(t)
-    for number in range(h.n_closed):
-        row = closed_at(t, number)
-        index = series_at(t, row.series).first_pair
-        while index >= 0:
-            _step(arena, t, index, row.bar)
-            decide(t, index, row.bar)
-            index = pair_at(t, index).next_in_series
-    settle(t)
-    h.n_closed = 0
-    mark_books(t)
-
-
-@entry
+_TAIL: Final = '''@entry
 def apply(arena, kind, body, rows, sequence, time_ns):
     arena = noref(arena)
     body = noref(body)
@@ -129,6 +83,10 @@ def apply(arena, kind, body, rows, sequence, time_ns):
         on_command(t, body)
     elif kind == {GAP}:
         on_gap(t, body)
+    elif kind == {FORECAST} or kind == {SENTIMENT}:
+        on_columns(t, body, rows, 0)
+    elif kind == {SIGNAL}:
+        on_columns(t, body, rows, {FIXED_COLUMNS})
     if h.n_closed:
         _closed(arena, t)
     if h.refold:
@@ -211,49 +169,44 @@ def generate(deployments: Sequence[Deployment]) -> GeneratedProgram:
     for name in names:
         if names.count(name) > 1:
             raise AtmandError(f"strategy {name}", "runs twice for one account", "give one of them another name")
-    source = module_text(list(structures.values()))
+    read = (name for structure in structures.values() for name in structure.compiled.signals)
+    signals = tuple(dict.fromkeys(read))
+    source = module_text(list(structures.values()), signals)
     manifest = Manifest(
         structures=tuple(structure.plan for structure in structures.values()),
         books=tuple(books),
         accounts=tuple(dict.fromkeys(book.account for book in books)),
         source=hashlib.sha256(source.encode()).hexdigest(),
+        signals=signals,
     )
     return GeneratedProgram(source, manifest)
 
 
-def module_text(structures: Sequence[Structure]) -> str:
-    """Write the module's text; it depends on nothing but the structures."""
-    cases, sizes = [], []
-    for index, structure in enumerate(structures):
-        plan = structure.plan
-        cases.append(
-            _CASE.format(
-                index=index,
-                name=structure.name,
-            )
-        )
-        sizes.append(_SIZE.format(index=index, state_bytes=plan.state_bytes))
-    text = module_head(structures) + "\n\n".join(structure.text for structure in structures) + "\n"
-    text += _STEP.format(cases="\n".join(cases), sizes="\n".join(sizes))
-    tail = _TAIL
+def module_text(structures: Sequence[Structure], signals: Sequence[str] = ()) -> str:
+    """Write the module's text; it depends on nothing but the structures and the program's external signals."""
+    text = module_head(structures, signals) + "\n\n".join(structure.text for structure in structures) + "\n"
+    tail = fold_text(structures) + _TAIL
     for kind in Kind:
         tail = tail.replace(f"{{{kind.name}}}", str(int(kind)))
-    return text + tail
+    return text + tail.replace("{FIXED_COLUMNS}", str(FIXED_COLUMNS))
 
 
-def module_head(structures: Sequence[Structure]) -> str:
+def module_head(structures: Sequence[Structure], signals: Sequence[str] = ()) -> str:
     """Write the imports of a generated module: of the indicators, those that the structures use.
 
     A user's own come as the text of their file, so that the module is whole wherever it goes.
     """
     steps: dict[str, set[str]] = {}
     for structure in structures:
-        for row, _, _ in structure.compiled.warm_up:
+        for row in structure.compiled.steps.values():
             steps.setdefault(row.module, set()).add(row.name)
     ours = {module: sorted(names) for module, names in sorted(steps.items()) if not is_users(module)}
     users = {module: sorted(names) for module, names in sorted(steps.items()) if is_users(module)}
     lines = [f"from {module} import {', '.join(names)}" for module, names in ours.items()]
     text = _HEAD.replace("{imports}\n", "".join(f"{line}\n" for line in lines))
+    text = text.replace("{functions}", ", ".join(functions.__all__))
+    places = [f"SIGNAL_{name.upper()} = {FIXED_COLUMNS + place}\n" for place, name in enumerate(signals)]
+    text += "".join(places) + ("\n\n" if places else "")
     return text + "".join(embedding(module, names) for module, names in users.items())
 
 
@@ -293,6 +246,7 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         origin=deployment.origin,
         warm_bars=warm,
         history_bars=fetch,
+        stream_bars=stream_bars(structure, values),
         **_terms(strategy, structure.plan.params),
     )
 

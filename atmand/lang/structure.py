@@ -1,4 +1,4 @@
-"""From a checked strategy to a structure: the generated step, its state and parameter dtypes, and its plan.
+"""From a checked strategy to a structure: the generated steps, their state and parameter dtypes, and its plan.
 
 Two strategies whose generated text is the same share one structure; only their parameter values differ.
 """
@@ -6,21 +6,25 @@ Two strategies whose generated text is the same share one structure; only their 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from atmand.core.layout import VERDICT
-from atmand.core.manifest import StructurePlan
+from atmand.core.manifest import StreamPlan, StructurePlan
 from atmand.core.words import Percent, StepFlag
-from atmand.lang.expressions import Compiled, Compiler
+from atmand.lang.checks import idle_rules
+from atmand.lang.compiler import Compiled, Compiler, Statement, Stream
 from atmand.lang.strategy import Strategy, StrategyFile
+from atmand.lang.types import FREE
 from atmand.lang.user_indicators import is_users
 
-__all__ = ["Structure", "compile_expression", "compile_structure", "warm_up_bars"]
+__all__ = ["Structure", "compile_expression", "compile_structure", "instruments_named", "stream_bars", "warm_up_bars"]
 
+_ARGUMENTS: Final = "t, index, s, p, bar, open_, high, low, close, volume"
 _PERCENT: Final = {
     "stop": Percent.STOP,
     "target": Percent.TARGET,
@@ -28,6 +32,7 @@ _PERCENT: Final = {
     "trail_after": Percent.TRAIL_AFTER,
     "breakeven": Percent.BREAKEVEN,
 }
+_UNITS: Final = {name: (FREE, "price") for name in (*_PERCENT, "limit")}
 _OTHER_SIDE: Final = {
     "both": (),
     "long": (StepFlag.ENTER_SHORT, StepFlag.ADD_SHORT),
@@ -37,21 +42,30 @@ _OTHER_SIDE: Final = {
 
 @dataclass(frozen=True)
 class Structure:
-    """A strategy's generated code. `text` holds the step and its dtypes under names that end in `name`."""
+    """A strategy's generated code. `text` holds the steps and their dtypes under names that end in `name`."""
 
     name: str
     text: str
     plan: StructurePlan
     compiled: Compiled
+    warnings: tuple[str, ...] = ()
+    """What the checks found that is hardly meant, each with its line and a caret."""
+    explained: str = ""
+    """The same text with a comment on every statement that says which expression it was written for."""
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it compares instruments: its step is cut in two, `step` and `finish`."""
+        return bool(self.compiled.crossed)
 
 
 def compile_structure(file: StrategyFile) -> Structure:
     """Check a strategy's expressions and generate its step; StrategyError with file, line and column."""
     strategy = file.strategy
-    compiler = Compiler(file.source, strategy.params, strategy.signals)
+    compiler = Compiler(file.source, strategy.params, strategy.signals, strategy.period_ns)
     compiler.compile_signals()
     rules = [
-        (flag, compiler.condition(text, *path).code)
+        (flag, path, compiler.condition(text, *path))
         for flag, text, path in (
             (StepFlag.ENTER_LONG, strategy.entry.long, ("entry", "long")),
             (StepFlag.ENTER_SHORT, strategy.entry.short, ("entry", "short")),
@@ -64,20 +78,28 @@ def compile_structure(file: StrategyFile) -> Structure:
         )
         if text is not None
     ]
-    rules = [(flag, code) for flag, code in rules if flag not in _OTHER_SIDE[strategy.trade.sides]]
+    rules = [rule for rule in rules if rule[0] not in _OTHER_SIDE[strategy.trade.sides]]
     amounts = [
-        (name, compiler.number(_unit_off(name, text), *path), name in _PERCENT and text.rstrip().endswith("%"))
+        (name, path, compiler.number(_unit_off(name, text), *path), name in _PERCENT and text.rstrip().endswith("%"))
         for name, text, path in _amounts_of(strategy)
         if text is not None
     ]
-    tail = [f"v.{name} = {code}" for name, code, _ in amounts]
-    percent = sum(int(_PERCENT[name]) for name, _, in_percent in amounts if in_percent)
+    for name, path, value, in_percent in amounts:
+        if value.unit not in ((FREE, "percent") if in_percent else _UNITS.get(name, (value.unit,))):
+            remedy = "multiply by a price, or write a % behind it" if name in _PERCENT else "see docs/strategies.md"
+            compiler.refuse(path, 0, f"this is a {value.unit} where rupees are wanted", remedy)
+    for place, what in idle_rules(strategy, [(*path, value) for _, path, value in rules]):
+        compiler.warn(place, 0, what)
+    tail = [Statement(f"v.{name} = {value.code}", note=".".join(path)) for name, path, value, _ in amounts]
+    percent = sum(int(_PERCENT[name]) for name, _, _, in_percent in amounts if in_percent)
     if percent:
-        tail.append(f"v.percent_of = {percent}")
+        tail.append(Statement(f"v.percent_of = {percent}"))
     tail += _unless_missing(compiler.result)
-    tail += [f"flags = {int(StepFlag.READY)}"]
-    tail += [f"if {code}:\n        flags |= {int(flag)}" for flag, code in rules]
-    tail += ["v.flags = flags"]
+    tail += [Statement(f"flags = {int(StepFlag.READY)}")]
+    tail += [
+        Statement(f"if {value.code}:\n        flags |= {int(flag)}", note=".".join(path)) for flag, path, value in rules
+    ]
+    tail += [Statement("v.flags = flags")]
     return _structure(strategy, compiler.result, tail)
 
 
@@ -109,65 +131,136 @@ def _amounts_of(strategy: Strategy) -> list[tuple[str, str | None, tuple[str, st
     return rows
 
 
-def compile_expression(file: StrategyFile, text: str) -> Structure:
+def compile_expression(file: StrategyFile, text: str, period_ns: int | None = None) -> Structure:
     """Generate a step that writes one expression's value: into the verdict, with READY where it is not missing.
 
     The verdict's `quantity` is 1 where the expression is a condition.
     """
-    compiler = Compiler(file.source, file.strategy.params, file.strategy.signals)
+    strategy = file.strategy
+    compiler = Compiler(
+        file.source, strategy.params, strategy.signals, period_ns or strategy.period_ns, has_position=False
+    )
     value = compiler.any(text)
     code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
-    tail = [f"v.value = {code}", f"v.quantity = {1.0 if value.is_bool else 0.0}"]
+    tail = [Statement(f"v.value = {code}"), Statement(f"v.quantity = {1.0 if value.is_bool else 0.0}")]
     tail += _unless_missing(compiler.result)
-    return _structure(file.strategy, compiler.result, [*tail, f"v.flags = {int(StepFlag.READY)}"])
+    return _structure(strategy, compiler.result, [*tail, Statement(f"v.flags = {int(StepFlag.READY)}")])
+
+
+def instruments_named(file: StrategyFile) -> tuple[str, ...]:
+    """Return the instruments that a strategy's expressions name: they are watched and not traded."""
+    streams = compile_structure(file).plan.streams
+    return tuple(dict.fromkeys(stream.instrument for stream in streams if stream.instrument))
 
 
 def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, int]:
     """Return how many bars the strategy needs before it may decide, and how many are worth fetching."""
-    warm, fetch = 1, 1
-    for row, arguments, inner in structure.compiled.warm_up:
-        numbers = [int(values[argument]) if isinstance(argument, str) else int(argument) for argument in arguments]
-        warm = max(warm, row.warm_up(*numbers) + 1 + inner)
-        fetch = max(fetch, row.fetched(*numbers) + inner)
-    return warm, fetch
+    return _seen(structure.compiled.main.ready.values(), structure.compiled.main, values)
 
 
-def _unless_missing(compiled: Compiled) -> list[str]:
+def stream_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, ...]:
+    """Return how many bars of each other stream are worth fetching, at these values."""
+    return tuple(
+        _seen(stream.exports.values(), stream, values)[1] for stream in structure.compiled.streams[1:]
+    )  # fmt: skip
+
+
+def _seen(needed: Any, stream: Stream, values: Mapping[str, float]) -> tuple[int, int]:
+    """Return the bars for a first decision, and those worth fetching for all that a stream keeps."""
+    known = [value.seen(values) for value in needed]
+    fetched = [kept.value.seen(values)[1] for kept in stream.kept.values()]
+    warm = 1 + max((warm for warm, _ in known), default=0)
+    return warm, max(warm, 1 + max((*fetched, *(fetch for _, fetch in known)), default=0))
+
+
+def _unless_missing(compiled: Compiled) -> list[Statement]:
     """Leave the step with an empty verdict while something that it names has no value."""
-    missing = " or ".join(f"math.isnan({name})" for name in compiled.ready)
-    return [f"if {missing}:\n        v.flags = 0\n        return"] if missing else []
+    missing = " or ".join(f"math.isnan({name})" for name in compiled.main.ready)
+    code = f"if {missing}:\n        v.flags = 0\n        return"
+    return [Statement(code, note="nothing is decided before everything has a value")] if missing else []
 
 
-def _structure(strategy: Strategy, compiled: Compiled, tail: list[str]) -> Structure:
+def _structure(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]) -> Structure:
     params = tuple(strategy.params)
+    functions = _functions(compiled, tail)
     fields = ['("verdict", VERDICT)']
-    fields += [f'("{field.name}", {field.code})' for field in compiled.state]
+    fields += [f'("{name}", {code})' for name, code, _ in _fields(compiled, tail)]
     slots = [f'("{name}", "f8")' for name in params] or ['("none", "f8")']
-    body = "\n    ".join([*compiled.statements, *tail])
-    text = f"""STATE_%% = np.dtype([{", ".join(fields)}], align=True)
-PARAMS_%% = np.dtype([{", ".join(slots)}], align=True)
-
-
-@kernel
-def step_%%(t, index, s, p, bar, open_, high, low, close, volume):
-    v = s.verdict
-    {body}
-"""
+    head = f"STATE_%% = np.dtype([{', '.join(fields)}], align=True)\n"
+    head += f"PARAMS_%% = np.dtype([{', '.join(slots)}], align=True)\n"
+    head += "".join(f'AT_%%_{name} = STATE_%%.fields["{name}"][1]\n' for name in compiled.crossed)
+    text, explained = (head + "".join(_function(*parts, notes=notes) for parts in functions) for notes in (False, True))
     lookbacks = sum(1 << slot for slot, name in enumerate(params) if name in compiled.lookbacks)
-    users = sorted({row.module for row, _, _ in compiled.warm_up if is_users(row.module)})
-    name = hashlib.sha256(f"{text}{strategy.period_ns}{lookbacks}{''.join(users)}".encode()).hexdigest()[:12]
+    streams = tuple(
+        StreamPlan(stream.of, stream.period_ns, compiled.stream_ring(stream)) for stream in compiled.streams[1:]
+    )
+    users = sorted({row.module for row in compiled.steps.values() if is_users(row.module)})
+    identity = f"{text}{compiled.main.period_ns}{lookbacks}{''.join(users)}" + (repr(streams) if streams else "")
+    name = hashlib.sha256(identity.encode()).hexdigest()[:12]
     plan = StructurePlan(
         name=name,
-        period_ns=strategy.period_ns,
-        state_bytes=_state_bytes(compiled),
+        period_ns=compiled.main.period_ns,
+        state_bytes=_state_bytes(compiled, tail),
         ring_bars=compiled.ring_bars,
         params=params,
         lookback_slots=lookbacks,
+        streams=streams,
+        staged=bool(compiled.crossed),
     )
-    return Structure(name, text.replace("%%", name), plan, compiled)
+    made = text.replace("%%", name)
+    return Structure(name, made, plan, compiled, tuple(compiled.warnings), explained.replace("%%", name))
 
 
-def _state_bytes(compiled: Compiled) -> int:
+def _functions(compiled: Compiled, tail: Sequence[Statement]) -> list[tuple[str, str, list[Statement]]]:
+    """Cut the statements into functions: one a stream, the step, and where instruments are compared its end."""
+    found = []
+    for stream in compiled.streams[1:]:
+        count = Statement(f"s.seen_{stream.index} += 1")
+        about = f"Fold a closed bar of {stream.of or 'its own'}, {stream.period_ns // 60_000_000_000} minutes."
+        found.append((f"stream_%%_{stream.index}", about, [*stream.statements, count]))
+    main, begin = compiled.main, Statement("v = s.verdict")
+    if not compiled.crossed:
+        found.append(
+            ("step_%%", "Fold a closed bar, and say what the rules say of it.", [begin, *main.statements, *tail])
+        )
+        return found
+    about = "Fold a closed bar, and put up what is compared between the instruments."
+    saved = [Statement(f"s.at_{name} = {name}") for name in _saved(compiled, tail)]
+    found.append(("step_%%", about, [*main.statements, *saved]))
+    again = [statement for statement in main.statements if statement.pure]
+    for name in _saved(compiled, tail):
+        again.append(Statement(f"{name} = s.at_{name}" + (" != 0.0" if name in compiled.conditions else "")))
+    about = "Say what the rules say, once every instrument has taken its bar in."
+    found.append(("finish_%%", about, [begin, *again, *main.late, *tail]))
+    return found
+
+
+def _saved(compiled: Compiled, tail: Sequence[Statement]) -> list[str]:
+    """List the locals that the second half of a step reads from the first."""
+    if not compiled.crossed:
+        return []
+    read = {word for statement in (*compiled.main.late, *tail) for word in re.findall(r"\w+", statement.code)}
+    return [name for line in compiled.main.statements if not line.pure for name in line.targets if name in read]
+
+
+def _function(name: str, about: str, statements: Sequence[Statement], *, notes: bool) -> str:
+    lines = []
+    for statement in statements:
+        if notes and statement.note:
+            lines += ["# " + " ".join(statement.note.split())]
+        lines.append(statement.code)
+    body = "\n    ".join([f'"""{about}"""', *lines] if notes else lines)
+    return f"\n\n@kernel\ndef {name}({_ARGUMENTS}):\n    {body}\n"
+
+
+def _fields(compiled: Compiled, tail: Sequence[Statement]) -> list[tuple[str, str, Any]]:
+    """List the state's fields behind the verdict: name, the source code of its dtype, and the dtype."""
+    found: list[tuple[str, str, Any]] = [(field.name, field.code, field.dtype) for field in compiled.state]
+    found += [(f"seen_{stream.index}", '"i8"', "i8") for stream in compiled.streams[1:]]
+    return found + [(f"at_{name}", '"f8"', "f8") for name in _saved(compiled, tail)]
+
+
+def _state_bytes(compiled: Compiled, tail: Sequence[Statement]) -> int:
     fields: list[tuple[str, Any]] = [("verdict", VERDICT)]
-    fields += [(field.name, field.dtype) for field in compiled.state]
+    fields += [(name, dtype) for name, _, dtype in _fields(compiled, tail)]
     return int(np.dtype(fields, align=True).itemsize)

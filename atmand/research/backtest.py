@@ -20,6 +20,7 @@ from atmand.errors import AtmandError
 from atmand.history.bars import Bars, aligned
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
+from atmand.lang.structure import instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
 from atmand.market.instruments import Instrument, resolve_all
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
@@ -203,4 +204,10 @@ def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument
                 f"the data has {', '.join(sorted(known - set(keys))[:10])}; name some with --instrument",
             )
         pairs += [(book, keys[instrument.key]) for instrument in resolve_all(names, instruments)]
+        for name in instruments_named(deployment.file):
+            if name not in known:
+                raise AtmandError(
+                    f"strategy {deployment.file.strategy.name}", f"the data has no {name}, which its expressions name",
+                    "add its bars to the data",
+                )  # fmt: skip
     return pairs

@@ -62,7 +62,8 @@ def is_batchable(manifest: Manifest) -> bool:
     instruments and at ticks that the loop leaves out.
     """
     apart = any(book.legs or book.participation_ppm for book in manifest.books)
-    return not apart and all(plan.period_ns == _MINUTE_NS for plan in manifest.structures)
+    alone = all(not plan.streams and not plan.staged for plan in manifest.structures)
+    return not apart and alone and all(plan.period_ns == _MINUTE_NS for plan in manifest.structures)
 
 
 class Batch:

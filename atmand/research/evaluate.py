@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.jit import kernel_rows
-from atmand.core.layout import VERDICT
+from atmand.core.manifest import BookPlan, Manifest
+from atmand.core.opening import SessionTerms, instruments_draft, session_draft
+from atmand.core.records import PROGRAM_ROW, Record, head_and_rows
+from atmand.core.state import Layout, lay_out, table
 from atmand.errors import AtmandError, UsageError
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
+from atmand.lang.folding import fold_text, only
 from atmand.lang.program import module_head
 from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.lang.strategy import StrategyFile, is_usable_name, strategy_of
-from atmand.lang.structure import compile_expression
+from atmand.lang.structure import Structure, compile_expression
 from atmand.ledger.trades import market_time
 from atmand.market.sessions import session_date
+from atmand.research.backtest import instruments_of
 from atmand.research.bar_driver import session_windows
 
 __all__ = ["command"]
@@ -28,16 +34,21 @@ __all__ = ["command"]
 _RUN: Final = '''
 
 @driver
-def run(state, params, bars, scale, values):
-    """Fold bars through the step; a value that is missing stays NaN."""
-    s = rows_at(state, 0, 1, STATE_{name})[0]
-    p = rows_at(params, 0, 1, PARAMS_{name})[0]
-    for i in range(bars.shape[0]):
-        bar = bars[i]
-        open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
-        step_{name}(0, 0, s, p, bar, open_, high, low, close, float(bar.volume))
-        values[i] = s.verdict.value if s.verdict.flags & 1 else math.nan
+def evaluate(arena, index, values):
+    """Fold a pair's ring through the step; a value that is missing stays NaN."""
+    t = address_of(arena)
+    series = series_at(t, pair_at(t, index).series)
+    #streams _rewind(t, index)
+    for number in range(series.count):
+        bar = ring_at(t, series.ring_at + number)
+        #streams _catch_up(t, index, stream_end_ns(header_of(t), series.period_ns, bar.start_ns))
+        _step(arena, t, index, bar)
+        v = verdict_at(t, index)
+        values[number] = v.value if v.flags & 1 else math.nan
+    return v.quantity == 1.0
 '''
+_COSTS_DAY: Final = date(2026, 7, 6)
+"""A day with cost tables: a session must name one, and an expression has no costs."""
 
 
 def command(
@@ -47,21 +58,57 @@ def command(
 
     `bar_ns` joins the file's bars into longer ones, anchored at each day's opening.
     """
-    bars = load_bars(data, None if instrument is None else [instrument.rpartition(":")[2]])
+    wanted = None if instrument is None else instrument.rpartition(":")[2]
     file = _file(expression, params)
-    structure = compile_expression(file, expression)
-    text = module_head([structure]) + structure.text + _RUN.format(name=structure.name)
+    bars = load_bars(data)
+    if wanted is not None and wanted not in bars.series:
+        bars = load_bars(data, [wanted])
+    structure = compile_expression(file, expression, bar_ns or bars.bar_ns)
+    signals = structure.compiled.signals
+    text = module_head([structure], signals) + structure.text + "\n" + fold_text([structure])
+    text += only(_RUN, {"streams": bool(structure.plan.streams)})
     module = load_module(write_module(text, program_directory()))
-    fixed = np.array([*params.values()] or [0.0], np.float64).view(np.uint8)
-    for symbol, series in bars.series.items():
-        rows = series if bar_ns is None else _joined(series, bar_ns, bars)
-        state = np.zeros(structure.plan.state_bytes, np.uint8)
-        values = np.empty(len(rows), np.float64)
-        module.run(state, fixed, kernel_rows(rows), 100.0, values)
-        is_bool = bool(len(rows)) and state[: VERDICT.itemsize].view(VERDICT)["quantity"][0] == 1.0
-        for start_ns, value in zip(rows["start_ns"].tolist(), values.tolist(), strict=True):
+    layout = _laid_out(structure, bars, params)
+    series = table(layout.arena, "series")
+    for index, symbol in enumerate(bars.series):
+        if wanted is not None and symbol != wanted:
+            continue
+        row = series[table(layout.arena, "pairs")["series"][index]]
+        starts = table(layout.arena, "ring")["start_ns"][int(row["ring_at"]) :][: int(row["count"])]
+        values = np.full(len(starts), math.nan)
+        is_bool = bool(len(starts)) and module.evaluate(layout.arena, index, values)
+        for start_ns, value in zip(starts.tolist(), values.tolist(), strict=True):
             shown = None if math.isnan(value) else bool(value) if is_bool else value
             yield {"symbol": symbol, "ts": market_time(start_ns), "value": shown}
+
+
+def _laid_out(structure: Structure, bars: Bars, params: Mapping[str, float]) -> Layout:
+    """Lay an arena out whose rings hold all of a file's bars, joined as the expression wants them."""
+    most = max((len(rows) for rows in bars.series.values()), default=0) + 2
+    streams = tuple(replace(stream, ring_bars=most) for stream in structure.plan.streams)
+    plan = replace(structure.plan, ring_bars=most, streams=streams)
+    book = BookPlan("eval", "eval", 0, False, 0, 0, 0, tuple(params.values()), "")
+    manifest = Manifest((plan,), (book,), ("eval",), "", tuple(structure.compiled.signals))
+    first = next((rows["start_ns"][0] for rows in bars.series.values() if len(rows)), 0)
+    day = session_date(int(first))
+    terms = SessionTerms(day=day, windows=session_windows(day), costs_day=_COSTS_DAY, orders_per_book=1)
+    instruments = [(instrument, 0) for instrument in instruments_of(tuple(bars.series))]
+    drafts = (session_draft(terms), instruments_draft(instruments))
+    session, table_ = (head_and_rows(Record(draft.kind, 0, 0, draft.body, draft.rows)) for draft in drafts)
+    pairs = np.zeros(len(instruments), PROGRAM_ROW)
+    pairs["instrument"] = np.arange(len(instruments))
+    layout = lay_out(session[0], session[1], table_[1], manifest, pairs, 0)
+    symbols = list(bars.series)
+    ring = table(layout.arena, "ring")
+    for row in table(layout.arena, "series"):
+        rows = bars.series[symbols[int(row["instrument"])]]
+        if int(row["period_ns"]) != bars.bar_ns:
+            rows = _joined(rows, int(row["period_ns"]), bars)
+        kept = ring[int(row["ring_at"]) : int(row["ring_at"]) + len(rows)]
+        for name in ("start_ns", "open", "high", "low", "close", "volume"):
+            kept[name] = rows[name]
+        row["count"] = len(rows)
+    return layout
 
 
 def _file(expression: str, params: Mapping[str, float]) -> StrategyFile:

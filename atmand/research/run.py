@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from atmand.errors import UsageError
+from atmand.lang.structure import compile_structure
 from atmand.ledger.trades import Trade
 from atmand.research.backtest import Result, instruments_of, run_backtest
 from atmand.research.bootstrap import Intervals, intervals
@@ -78,7 +79,8 @@ class BacktestRun:
     def notes(self) -> list[str]:
         """What a reader has to know, in sentences."""
         holdout = self.study.holdout
-        return [*self.study.bars.notes, *([] if holdout is None else [holdout.note])]
+        warnings = compile_structure(self.study.file).warnings
+        return [*self.study.bars.notes, *warnings, *([] if holdout is None else [holdout.note])]
 
     def trades_json(self) -> list[dict[str, Any]]:
         """Return the trades with the keys that every verb prints, and their slippage."""

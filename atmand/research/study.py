@@ -22,6 +22,8 @@ from atmand.history.bars import Bars, load_bars
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import StrategyFile, load_strategy
+from atmand.lang.structure import instruments_named
+from atmand.market.instruments import resolve_all
 from atmand.research.backtest import Backtest, instruments_of, pairs_of
 from atmand.research.holdout import HoldOut, admit
 from atmand.research.log import DataRange, Entry, ResearchLog, data_range, lineage, trials_of
@@ -117,9 +119,12 @@ def open_study(question: Question, conduct: Conduct) -> Study:
     program = build(generate([deployment]))
     source = question.data
     bars = load_bars(source, start=question.start, end=question.end) if isinstance(source, Path) else source()
-    pairs = pairs_of([deployment], instruments_of(bars.symbols))
-    columns = tuple(sorted({instrument for _, instrument in pairs}))
-    study = Study(question, file, deployment, program, bars, columns, data_range(bars, columns), None)
+    instruments = instruments_of(bars.symbols)
+    pairs = pairs_of([deployment], instruments)
+    watched = resolve_all(instruments_named(file), instruments)
+    columns = tuple(sorted({place for _, place in pairs}))
+    read = tuple(sorted({*columns, *(instruments.index(one) for one in watched)}))
+    study = Study(question, file, deployment, program, bars, columns, data_range(bars, read), None)
     return replace(study, holdout=_hold_out(study, conduct))
 
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import talib
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from plain_step import evaluate, file_of, random_bars
 
@@ -27,7 +27,7 @@ def refusal(expression: str, **signals: str) -> StrategyError:
     return caught.value
 
 
-names = st.sampled_from(["open", "high", "low", "close", "volume", "level"])
+names = st.sampled_from(["open", "high", "low", "close", "level"])
 literals = st.one_of(st.integers(1, 300), st.floats(0.25, 300, allow_nan=False)).map(str)
 numbers = st.recursive(
     st.one_of(names, literals),
@@ -54,7 +54,11 @@ conditions = st.recursive(
 @given(expression=st.one_of(numbers, conditions), seed=st.integers(0, 10**6))
 def test_an_expression_means_what_python_says_it_means(expression: str, seed: int) -> None:
     bars = random_bars(seed, 12)
-    mine = evaluate(file_of("close > 1", {"level": LEVEL}), expression, bars, level=50.0)
+    try:
+        mine = evaluate(file_of("close > 1", {"level": LEVEL}), expression, bars, level=50.0)
+    except StrategyError as error:
+        assume("do not go together" not in str(error))
+        raise
     with np.errstate(all="ignore"):
         theirs = [float(eval(expression, {}, {**bar, "level": np.float64(50)})) for bar in bars]
     np.testing.assert_array_equal(mine, theirs)
@@ -118,7 +122,7 @@ def test_state_does_not_depend_on_how_a_condition_short_circuits() -> None:
 
 def test_the_same_call_is_computed_once() -> None:
     once = compile_structure(file_of("rsi(14) > 60 and rsi(close, 14) < 80 and rsi() != 70"))
-    assert [field.name for field in once.compiled.state] == ["i0"]
+    assert [field.name for field in once.compiled.state] == ["rsi_14"]
 
 
 @pytest.mark.parametrize(
@@ -200,9 +204,12 @@ HOSTILE = [
     "(y := 1) > close",
     "'a' > close",
     "b'a' > close",
-    "close if True else open",
+    "close if 1 else open",
     "{close: 1}[close] > 1",
-    "close[0] > 1",
+    "close[-1] > 1",
+    "close[1:2] > 1",
+    "close[close] > 1",
+    "close[1, 2] > 1",
     "max(*close) > 1",
     "min(**close) > 1",
     "(yield) > 1",
@@ -211,8 +218,9 @@ HOSTILE = [
     "... > close",
     "None > close",
     "close ** 9999999 > 1",
-    "close // 2 > 1",
-    "close % 2 > 1",
+    "close // 0 > 1",
+    "close % 0 > 1",
+    "close ** close > 1",
     "close << 99999999999 > 1",
     "~close > 1",
     "close @ close > 1",

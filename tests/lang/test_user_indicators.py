@@ -60,7 +60,7 @@ def use(folder: Path, text: str = TEXT, name: str = "mine.py") -> Path:
 def test_a_strategy_may_name_an_indicator_of_a_file_in_use(tmp_path: Path) -> None:
     use(tmp_path)
     structure = compile_structure(file_of("close > leaky(open, 3, 0.25)"))
-    assert "leaky(s.i0, open_, 3, 0.25)" in structure.text
+    assert "leaky(s.leaky_3, open_, 3, 0.25)" in structure.text
     use_indicators([])
     with pytest.raises(StrategyError, match="unknown name 'leaky'"):
         compile_structure(file_of("close > leaky(3)"))
