@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-__all__ = ["SESSIONS_A_YEAR", "Curve", "Returns", "Statistics", "TradeCounts"]
+__all__ = ["NO_DEVIATION", "SESSIONS_A_YEAR", "Curve", "Returns", "Statistics", "TradeCounts"]
 
 SESSIONS_A_YEAR: Final = 252
-_NO_DEVIATION: Final = 1e-12
+NO_DEVIATION: Final = 1e-12
 """Below this the deviation of daily returns is rounding."""
 
 
@@ -283,4 +283,4 @@ class Curve:
 
 def _ratio(mean: float, deviation: float) -> float | None:
     """Return a mean over a deviation, for a year."""
-    return mean / deviation * math.sqrt(SESSIONS_A_YEAR) if deviation > _NO_DEVIATION else None
+    return mean / deviation * math.sqrt(SESSIONS_A_YEAR) if deviation > NO_DEVIATION else None

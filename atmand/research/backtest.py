@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,20 +16,17 @@ from numpy.typing import NDArray
 from atmand.core.manifest import Program
 from atmand.core.opening import BookLimits
 from atmand.core.records import AUDIT, Kind
-from atmand.errors import AtmandError, UsageError
-from atmand.history.bars import Bars, aligned, load_bars
+from atmand.errors import AtmandError
+from atmand.history.bars import Bars, aligned
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
-from atmand.lang.strategy import load_strategy
 from atmand.ledger.trades import Trade, TradeFold, decision_digest
 from atmand.market.instruments import Instrument, resolve_all
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
 
-__all__ = ["Backtest", "Result", "instruments_of", "run_backtest"]
+__all__ = ["Backtest", "Result", "instruments_of", "pairs_of", "run_backtest"]
 
 _MINUTE_NS: Final = 60_000_000_000
-_CAPITAL_PAISE: Final = 100_000_000
-"""Capital of a back-test's book from the command line: ten lakh rupees."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,8 @@ class Result:
     sessions: int
     bars: int
     costs_note: str
+    fills: NDArray[Any] = field(default_factory=lambda: np.zeros(0, AUDIT), repr=False, compare=False)
+    """Audit rows of all fills, in order; an instrument's number is its column of the bars."""
 
     def summary(self) -> dict[str, Any]:
         """Return totals in paise, win rate and the worst drawdown of the equity curve."""
@@ -73,6 +71,8 @@ class Backtest:
     limits: Sequence[BookLimits]
     costs_as_of: date | None = None
     terms: Mapping[str, Any] = field(default_factory=dict)
+    on_bars: Callable[[int, int], None] | None = None
+    """Called after every session with how many of all minutes are done."""
 
 
 def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
@@ -87,6 +87,8 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     run = _Run(plan, program)
     for day, times in days_of(run.times):
         run.session(day, times)
+        if plan.on_bars is not None:
+            plan.on_bars(times.stop, len(run.times))
     return run.result()
 
 
@@ -129,6 +131,7 @@ class _Run:
             sessions=self._sessions,
             bars=int(self._present.sum()),
             costs_note=f"costs as of {as_of}" if as_of else "costs of each day",
+            fills=rows[rows["kind"] == Kind.AUDIT_FILL],
         )
 
     def _take(self, rows: NDArray[Any]) -> None:
@@ -170,40 +173,3 @@ def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument
             )
         pairs += [(book, keys[instrument.key]) for instrument in resolve_all(names, instruments)]
     return pairs
-
-
-def command(
-    strategy: Path,
-    *,
-    data: Path | Callable[[], Bars],
-    start: date | None,
-    end: date | None,
-    params: Mapping[str, float],
-    costs_as_of: date | None,
-    out: Path | None,
-) -> dict[str, Any]:
-    """Run `atmand backtest`: the trades with the keys that every verb prints, and their totals.
-
-    `data` is a file, cut to `start` and `end`, or makes bars; the strategy is checked first.
-    """
-    if out is not None and not out.absolute().parent.is_dir():
-        raise UsageError(f"--out {out}", "its folder is not there", "make it, or name another")
-    file = load_strategy(strategy)
-    deployment = Deployment(file, "backtest", params)
-    program = build(generate([deployment]))
-    bars = load_bars(data, start=start, end=end) if isinstance(data, Path) else data()
-    plan = Backtest([deployment], bars, [BookLimits(capital_paise=_CAPITAL_PAISE)], costs_as_of)
-    result = run_backtest(plan, program)
-    trades = [trade.to_json() for trade in result.trades]
-    if out is not None:
-        _write(trades, out)
-    return {"trades": trades, "notes": list(bars.notes), **result.summary()}
-
-
-def _write(trades: Sequence[Mapping[str, Any]], out: Path) -> None:
-    import polars as pl
-
-    try:
-        pl.DataFrame(trades).write_parquet(out, compression="zstd")
-    except OSError as error:
-        raise UsageError(f"--out {out}", error.strerror or str(error), "name a file that can be written") from None
