@@ -13,6 +13,7 @@ import structlog
 import typer
 
 from atmand import __version__
+from atmand.cli_ask import whatif, why_not
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
@@ -58,6 +59,8 @@ verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(po
 verb(app, "orders", "atmand orders --json")(orders)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
+verb(app, "why-not", "atmand why-not rsi_macd NSE:INFY --from 09:20 --to 11:00")(why_not)
+verb(app, "whatif", "atmand whatif --set rsi_macd.rsi_low=40 --today")(whatif)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)

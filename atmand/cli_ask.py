@@ -43,7 +43,9 @@ def edge(text: str) -> time | datetime:
 def why_not(
     context: typer.Context,
     strategy: Annotated[str, typer.Argument(help="A strategy's name, or its file.", metavar="STRATEGY")],
-    instrument: Annotated[str | None, typer.Argument(help="Only in this one: NSE:INFY.", metavar="[INSTRUMENT]")] = None,
+    instrument: Annotated[
+        str | None, typer.Argument(help="Only in this one: NSE:INFY.", metavar="[INSTRUMENT]")
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Bars, Parquet or CSV, instead of a recorded day.", exists=True, metavar="BARS"),
@@ -77,7 +79,9 @@ def why_not(
             bare = last and given.time() == time(0)
             return nanoseconds(given + timedelta(days=1) if bare else given)
         if on is None:
-            raise UsageError(f"{given}", "is a time of day, and the bars have many days", "write a day or a date and time")
+            raise UsageError(
+                f"{given}", "is a time of day, and the bars have many days", "write a day or a date and time"
+            )
         return ns(on, given.isoformat())
 
     name, path = _strategy(strategy, config or context.obj)
@@ -88,12 +92,12 @@ def why_not(
         from atmand.core.opening import BookLimits
         from atmand.history.bars import load_bars
         from atmand.lang.program import Deployment
-        from atmand.research.backtest import CAPITAL_PAISE
         from atmand.research.probe import Grid, drive, probe_of
+        from atmand.research.study import CAPITAL_RUPEES
 
         probe = probe_of(Deployment(file, name=name))
         grid = Grid.of(load_bars(data))
-        driven = drive(probe, grid, BookLimits(capital_paise=CAPITAL_PAISE), costs_as_of)
+        driven = drive(probe, grid, BookLimits(capital_paise=CAPITAL_RUPEES * 100), costs_as_of)
         asked = Asked(probe, driven)
     else:
         from atmand.core.state import day_of
@@ -112,7 +116,11 @@ def whatif(
     context: typer.Context,
     values: Annotated[
         list[str],
-        typer.Option("--set", help="A parameter's value, of all strategies that have it or one's.", metavar="[STRATEGY.]NAME=VALUE"),
+        typer.Option(
+            "--set",
+            help="A parameter's value, of all strategies that have it or one's.",
+            metavar="[STRATEGY.]NAME=VALUE",
+        ),
     ],
     today: Annotated[bool, typer.Option("--today", help="The newest day: what is meant without --day.")] = False,
     of_day: Annotated[Any, typer.Option("--day", help="A recorded day.", parser=day, metavar="DAY")] = None,

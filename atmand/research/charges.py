@@ -32,9 +32,7 @@ def costs_by_kind(
     sums: dict[str, Decimal] = defaultdict(Decimal)
     for (day, book, instrument), values in orders.items():
         executed = [Executed(side, value) for (_, side), value in values.items()]
-        note = contract_note(
-            executed, day=costs_as_of or day, exchange=exchanges[instrument], segment=products[book]
-        )
+        note = contract_note(executed, day=costs_as_of or day, exchange=exchanges[instrument], segment=products[book])
         for kind, rupees in note.items():
             sums[kind] += rupees
     return {kind: round(rupees * 100) for kind, rupees in sums.items() if kind not in _TOTALS}

@@ -159,9 +159,7 @@ class _DayFold:
             self._log = ClauseLog(self._probe)
         manifest = self._probe.program.manifest
         books = tuple(replace(book, values=plan.values) for book in manifest.books)
-        return replace(
-            self._probe, program=replace(self._probe.program, manifest=replace(manifest, books=books))
-        )
+        return replace(self._probe, program=replace(self._probe.program, manifest=replace(manifest, books=books)))
 
     def _rebooked(self, record: Record, dtype: np.dtype[np.void], books: tuple[int, ...]) -> Record:
         head, rows = head_and_rows(record)

@@ -60,7 +60,8 @@ class BacktestRun:
         times = pl.Series("time", self.curve.times_ns).cast(pl.Datetime("ns", "UTC"))
         columns = {"equity_paise": self.curve.equity, "drawdown": self.curve.drawdown}
         return pl.DataFrame([times]).with_columns(
-            pl.col("time").dt.convert_time_zone("Asia/Kolkata"), **{name: pl.Series(rows) for name, rows in columns.items()}
+            pl.col("time").dt.convert_time_zone("Asia/Kolkata"),
+            **{name: pl.Series(rows) for name, rows in columns.items()},
         )
 
     @property
@@ -131,9 +132,7 @@ class BacktestRun:
         _parquet(self.equity, path, "--equity")
 
 
-def backtest(
-    question: Question, conduct: Conduct, on_bars: Callable[[int, int], None] | None = None
-) -> BacktestRun:
+def backtest(question: Question, conduct: Conduct, on_bars: Callable[[int, int], None] | None = None) -> BacktestRun:
     """Answer a question by a back-test, and record it."""
     study = open_study(question, conduct)
     result = run_backtest(study.plan(on_bars), study.program)

@@ -173,9 +173,7 @@ def overfitting(returns: NDArray[np.float64], *, blocks: int = 16) -> Overfittin
     return Overfitting(below / splits, splits, blocks)
 
 
-def _sharpes(
-    counts: NDArray[np.int64], sums: NDArray[np.float64], squares: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _sharpes(counts: NDArray[np.int64], sums: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
     n = int(counts.sum())
     mean = sums.sum(axis=0) / n
     deviation = np.sqrt(np.maximum(0.0, (squares.sum(axis=0) - n * mean * mean) / (n - 1)))

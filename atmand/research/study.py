@@ -161,9 +161,7 @@ def _hold_out(study: Study, conduct: Conduct) -> HoldOut | None:
     of_lineage = _lineage(study, conduct) if conduct.holdout_from is not None else []
     holdout = admit(conduct.holdout_from, study.data, of_lineage, study.strategy, conduct.burn_reason)
     if holdout is not None and not holdout.burns:
-        conduct.log.append(
-            {"verb": "burn", **_subject(study), "reason": conduct.burn_reason, "holdout": holdout.first}
-        )
+        conduct.log.append({"verb": "burn", **_subject(study), "reason": conduct.burn_reason, "holdout": holdout.first})
     return holdout
 
 

@@ -204,7 +204,9 @@ def _nearest(
             "ts": market_time(start_ns),
             "missing": count,
             "distance": round(distance, 4) if distance < _FAR else None,
-            "clauses": [_clause(clauses.clauses[place], tables[key], at, place) for place in sorted(set(_leaves(node)))],
+            "clauses": [
+                _clause(clauses.clauses[place], tables[key], at, place) for place in sorted(set(_leaves(node)))
+            ],
         }
 
 
@@ -273,7 +275,9 @@ def told(documents: Iterator[dict[str, Any]]) -> Iterator[str]:
                 yield "  nearest misses:"
             misses += 1
             yield f"    {shortened(each['instrument'])} {each['ts'][:10]} {each['ts'][11:16]}, {each['missing']} missing"
-            yield from (f"      {'yes' if clause['true'] else 'NO '}  {_clause_words(clause)}" for clause in each["clauses"])
+            yield from (
+                f"      {'yes' if clause['true'] else 'NO '}  {_clause_words(clause)}" for clause in each["clauses"]
+            )
         else:
             return
 
