@@ -146,8 +146,13 @@ class _Heard:
         self.rows.append(rows[rows["book"] == STRATEGY])
 
 
-def drive(probe: Probe, grid: Grid, limits: BookLimits, costs_as_of: date | None = None) -> Driven:
-    """Run a probe's program over bars, session by session, as a back-test does."""
+def drive(
+    probe: Probe, grid: Grid, limits: BookLimits, costs_as_of: date | None = None, *, apart: bool = False
+) -> Driven:
+    """Run a probe's program over bars, session by session, as a back-test does.
+
+    With `apart` every session is handed over as a copy: no bar of a later one is anywhere near.
+    """
     instruments = instruments_of(grid.symbols)
     own = pairs_of([probe.deployment], instruments)
     market = DrivenMarket(
@@ -160,7 +165,8 @@ def drive(probe: Probe, grid: Grid, limits: BookLimits, costs_as_of: date | None
     driver, log = BarDriver(probe.program, market, heard), ClauseLog(probe)
     for day, places in days_of(grid.times):
         driver.open(day)
-        driver.run(grid.bars[places], grid.present[places])
+        bars, present = grid.bars[places], grid.present[places]
+        driver.run(*((bars.copy(), present.copy()) if apart else (bars, present)))
         log.take(driver.engine)
     keys = tuple(instrument.key for instrument in instruments)
     return Driven(joined(heard.rows), log.rows(), keys)
