@@ -20,6 +20,7 @@ from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
 from atmand.cli_params import params_app
+from atmand.cli_research import backtest, research_app
 from atmand.cli_status import orders, positions, status
 from atmand.cli_words import (
     STYLE,
@@ -54,6 +55,7 @@ app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one 
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
+app.add_typer(research_app, name="research")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
@@ -63,6 +65,7 @@ verb(app, "why-not", "atmand why-not rsi_macd NSE:INFY --from 09:20 --to 11:00")
 verb(app, "whatif", "atmand whatif --set rsi_macd.rsi_low=40 --today")(whatif)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
+verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")(backtest)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)
 
 
@@ -174,42 +177,6 @@ def evaluate(
 
     rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
-
-
-@verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")
-def backtest(
-    strategy: Annotated[Path, typer.Argument(help="A strategy file.", exists=True, dir_okay=False)],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Bars: Parquet or CSV. Default: the simulator's history.", exists=True, metavar="BARS"),
-    ] = None,
-    start: Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")] = None,
-    end: Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")] = None,
-    values: Values = None,
-    costs_as_of: CostsAsOf = None,
-    out: Annotated[Path | None, typer.Option(help="Write the trades to this Parquet file too.", metavar="FILE")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run a strategy over past bars through the same core that trades: trades and their result after costs."""
-    params = assignments(values or [])
-    in_order(start, end)
-    from atmand.research.backtest import command
-
-    if data is None:
-        from functools import partial
-
-        from atmand.cli_history import simulated_bars
-
-    result = command(
-        strategy,
-        data=data if data is not None else partial(simulated_bars, start, end),
-        start=start,
-        end=end,
-        params=params,
-        costs_as_of=costs_as_of,
-        out=out,
-    )
-    show(result, as_json)
 
 
 @verb(app, "sim", "atmand sim --seed 7 --port 8765 --speed 60")

@@ -33,6 +33,7 @@ from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
+from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
 from atmand.settings_layers import merged, read_layers
 from atmand.start import builtin, default_state, find_configuration
@@ -238,6 +239,7 @@ class Settings(BaseSettings):
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
+    research: ResearchSettings = ResearchSettings()
 
     _path: Path = PrivateAttr(default=Path())
     _overrides: Mapping[str, Any] = PrivateAttr(default_factory=dict)
@@ -314,7 +316,7 @@ def changes(old: Settings, new: Settings) -> list[Change]:
 
 def _is_live(path: tuple[str, ...]) -> bool:
     """Return whether the daemon applies a change of this setting without a restart."""
-    return path[0] in ("accounts", "limits", "strategies") or path == ("log", "level")
+    return path[0] in ("accounts", "limits", "research", "strategies") or path == ("log", "level")
 
 
 def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -146,6 +146,8 @@ def prepare_compiler(state: Path | None, environ: dict[str, str] | os._Environ[s
     environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
     for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environ.setdefault(threads, "1")
+    if (numba := sys.modules.get("numba")) is not None:
+        numba.config.CACHE_DIR = str(directory)  # a notebook imported it first, and it has read its environment
     return directory
 
 

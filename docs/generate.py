@@ -22,6 +22,7 @@ from atmand.core.indicators import INDICATORS, Indicator
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings
+from atmand.research.settings import ResearchSettings
 from atmand.settings import (
     AccountSettings,
     FeedSettings,
@@ -46,6 +47,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "journal": JournalSettings,
     "api": ApiSettings,
     "log": LogSettings,
+    "research": ResearchSettings,
 }
 """Every table of a configuration, and the model that checks it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,12 +15,11 @@ from typing import Final
 from aiohttp import ETag, web
 
 from atmand.api.answers import Refusal
-from atmand.errors import AtmandError
+from atmand.charts import PLOTLY, plotly_script
 
 __all__ = ["Statics"]
 
 _FOLDER: Final = Path(__file__).parent / "page"
-_PLOTLY: Final = "plotly.min.js"
 _TYPES: Final = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOREVER: Final = "public, max-age=31536000, immutable"
 
@@ -43,7 +41,7 @@ class Statics:
 
     def __init__(self) -> None:
         self._paths = {path.name: path for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
-        self._paths[_PLOTLY] = _plotly_script()
+        self._paths[PLOTLY] = plotly_script()
         self._digest = _digest(self._paths)
         self._files: dict[str, _File] = {}
         self._packing = asyncio.Lock()
@@ -95,23 +93,11 @@ def _unchanged(kept: ETag, headers: dict[str, str]) -> web.Response:
     return response
 
 
-def _plotly_script() -> Path:
-    """Find plotly's script without importing plotly, which takes seconds and memory."""
-    spec = importlib.util.find_spec("plotly")
-    if spec is not None and spec.origin is not None:
-        script = Path(spec.origin).parent / "package_data" / _PLOTLY
-        if script.is_file():
-            return script
-    raise AtmandError(
-        "plotly", "its script for the page is not installed", "pip install plotly, or set [api] enabled = false"
-    )
-
-
 def _digest(paths: dict[str, Path]) -> str:
     """Name this version of the files; the large script is known by its size and time."""
     digest = hashlib.sha256()
     for name, path in paths.items():
         stat = path.stat()
-        content = f"{stat.st_size} {stat.st_mtime_ns}".encode() if name == _PLOTLY else path.read_bytes()
+        content = f"{stat.st_size} {stat.st_mtime_ns}".encode() if name == PLOTLY else path.read_bytes()
         digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What the costs of a run were paid for: brokerage, transaction tax, the exchange, the regulator, stamp, GST, depository."""
+"""What the costs of a run were paid for: brokerage, taxes, the exchange, the regulator, the depository."""
 
 from __future__ import annotations
 

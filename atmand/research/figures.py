@@ -152,7 +152,7 @@ def buy_and_hold(bars: Bars, columns: Collection[int], capital_paise: int, costs
 
 
 def cash(curve: Curve, percent: float) -> Curve:
-    """Return the equity of the same capital at a rate of interest, day by day of the calendar, over the same sessions."""
+    """Return the equity of the same capital at a rate of interest, by days of the calendar, over the same sessions."""
     days = (curve.times_ns[curve.last] + _INDIA_NS) // _DAY_NS
     years = (days - days[0] + 1) / _DAYS_A_YEAR
     equity = np.rint(curve.capital_paise * (1 + percent / 100) ** years).astype(np.int64)

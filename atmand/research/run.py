@@ -44,6 +44,8 @@ class BacktestRun:
     intervals: Intervals
     deflated: Deflated
     recorded: Recorded
+    cash_rate: float
+    """What cash earns in a year, as a fraction."""
 
     @cached_property
     def trades(self) -> pl.DataFrame:
@@ -85,13 +87,12 @@ class BacktestRun:
     def beside_json(self) -> dict[str, dict[str, Any]]:
         """Return the figures of what stands beside; those that say something."""
         told = {name: figures_of(curve).to_json() for name, curve in self.beside.items()}
-        told["cash"] = {name: told["cash"][name] for name in _BESIDE[:2]}
+        told["cash"] = {"total_return": told["cash"]["total_return"], "annual_return": self.cash_rate}
         told["buy_and_hold"] = {name: told["buy_and_hold"][name] for name in _BESIDE}
         return told
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON."""
-        net, slipped = sum(trade.net_paise for trade in self.result.trades), self.slippage.total_paise
         holdout, entry = self.study.holdout, self.recorded.entry
         return {
             "trades": self.trades_json(),
@@ -104,12 +105,18 @@ class BacktestRun:
             "figures": self.performance.to_json(),
             "intervals": self.intervals.to_json(),
             "beside": self.beside_json(),
-            "slippage": {"slippage_paise": slipped, "net_paise": net_at(net, slipped)},
+            "slippage": self.slippage_json(),
             "costs_by_kind_paise": self.costs_by_kind(),
             "deflated_sharpe": {**self.deflated.to_json(), "earlier_runs": self.recorded.earlier},
             "holdout": None if holdout is None else holdout.to_json(),
             "run": {"id": entry["id"], "sha256": entry["sha256"]},
         }
+
+    def slippage_json(self) -> dict[str, Any]:
+        """Return the slippage of all trades, and the net result at other multiples of it."""
+        slipped = self.slippage.total_paise
+        net = sum(trade.net_paise for trade in self.result.trades)
+        return {"slippage_paise": slipped, "net_paise": net_at(net, slipped)}
 
     def costs_by_kind(self) -> dict[str, int]:
         """Return what the costs of all fills were paid for, in paise."""
@@ -158,6 +165,7 @@ def backtest(question: Question, conduct: Conduct, on_bars: Callable[[int, int],
         intervals=intervals(curve.returns, int(result.digest[:16], 16)),
         deflated=deflated_sharpe(curve.returns, recorded.trials),
         recorded=recorded,
+        cash_rate=conduct.cash_percent / 100,
     )
 
 

@@ -17,4 +17,4 @@ class ResearchSettings(BaseModel):
     holdout_from: date | None = None
     """From this day on data are held out: a run on them is refused until --burn-holdout says why."""
     cash_percent: float = Field(5.25, ge=0, le=100)
-    """What cash earns in a year, percent. Default: the policy repo rate of the Reserve Bank of India, 5 December 2025."""
+    """What cash earns in a year, percent. Default: the Reserve Bank of India's policy repo rate of 5 December 2025."""

@@ -44,7 +44,7 @@ class Slippage:
 
 
 def slippage_of(trades: Sequence[Trade], fills: NDArray[Any], bars: Bars) -> Slippage:
-    """Return the slippage of closed trades, given all fills of their run in order; instruments are the bars' columns."""
+    """Return the slippage of closed trades, given all fills of their run (an instrument is a column of the bars)."""
     closings = {(trade.exit_cause, trade.exit_place): number for number, trade in enumerate(trades)}
     of_trade = [0] * len(trades)
     under_way: dict[tuple[int, int], int] = {}

@@ -132,7 +132,7 @@ def record(
     sets: Any = None,
     digest: str = "",
 ) -> Recorded:
-    """Append a run to the log. `trials` are its daily Sharpe ratios; `sets`, for many, says which parameters they had."""
+    """Append a run to the log. `trials` are its daily Sharpe ratios; `sets` says which parameters many had."""
     what = {
         "params": study.values,
         "sets": sets,
