@@ -63,7 +63,7 @@ Node = Leaf | Group
 
 @dataclass(frozen=True)
 class Clauses:
-    """The clauses of a file's entry rules, each rule as a tree over them, and the expressions that give their values."""
+    """The clauses of a file's entry rules, each rule as a tree over them, and the expressions behind them."""
 
     clauses: tuple[Clause, ...]
     rules: dict[str, Node]

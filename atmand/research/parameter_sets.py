@@ -120,7 +120,8 @@ def grid_sets(params: Mapping[str, Parameter], axes: Sequence[Axis], fixed: Mapp
     count = math.prod(map(len, points))
     if count > MOST_SETS:
         told = " x ".join(str(len(each)) for each in points)
-        raise UsageError("sweep", f"{told} = {count:,} sets", "vary fewer with --grid p=from:to:step, or use --sobol 500")
+        remedy = "vary fewer with --grid p=from:to:step, or use --sobol 500"
+        raise UsageError("sweep", f"{told} = {count:,} sets", remedy)
     mesh = np.stack([each.ravel() for each in np.meshgrid(*points, indexing="ij")], axis=1)
     return _whole(params, axes, fixed, mesh, "grid")
 
@@ -140,7 +141,8 @@ def spread_sets(
         raise UsageError("--sobol", what, "vary fewer with --grid, or use --random")
     unit = sobol(n, len(axes), seed) if is_sobol else np.random.default_rng(seed).random((n, len(axes)))
     columns = [axis.at(unit[:, place]) for place, axis in enumerate(axes)]
-    return _whole(params, axes, fixed, np.stack(columns, axis=1), f"{'sobol' if is_sobol else 'random'} {n}, seed {seed}")
+    how = f"{'sobol' if is_sobol else 'random'} {n}, seed {seed}"
+    return _whole(params, axes, fixed, np.stack(columns, axis=1), how)
 
 
 def _whole(

@@ -170,7 +170,7 @@ class _Fold:
             self.results.append((int(row["cause"]), int(row["time_ns"]), self._names[int(row["book"])], result))
 
     def figures(self, strategy: str | None = None, instrument: str | None = None) -> dict[str, int | None]:
-        """Return the day's figures, of all or of one strategy or instrument; drawdown is a book's, not an instrument's."""
+        """Return the day's figures, of all or of one strategy or instrument; an instrument has no drawdown."""
         trades = [
             trade
             for trade in self.trades

@@ -265,7 +265,8 @@ def told(documents: Iterator[dict[str, Any]]) -> Iterator[str]:
         if each["what"] == "summary":
             names = [shortened(key) for key in each["instruments"]]
             several = names[0] if len(names) == 1 else f"{len(names)} instruments"
-            yield f"{each['strategy']}, {several}: {each['bars']:,} bars from {each['first'][:16]} to {each['last'][:16]}"
+            span = f"from {each['first'][:16]} to {each['last'][:16]}"
+            yield f"{each['strategy']}, {several}: {each['bars']:,} bars {span}"
             yield f"  {each['warming']:,} of them while indicators had no value yet"
         elif each["what"] == "rule":
             yield from _rule_words(each)
@@ -274,7 +275,8 @@ def told(documents: Iterator[dict[str, Any]]) -> Iterator[str]:
             if not misses:
                 yield "  nearest misses:"
             misses += 1
-            yield f"    {shortened(each['instrument'])} {each['ts'][:10]} {each['ts'][11:16]}, {each['missing']} missing"
+            where = f"{shortened(each['instrument'])} {each['ts'][:10]} {each['ts'][11:16]}"
+            yield f"    {where}, {each['missing']} missing"
             yield from (
                 f"      {'yes' if clause['true'] else 'NO '}  {_clause_words(clause)}" for clause in each["clauses"]
             )

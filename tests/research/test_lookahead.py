@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_backtest import CAPITAL, STRATEGY, made_bars
 
 from atmand.core.opening import BookLimits
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import parse_strategy
 from atmand.research.lookahead import Check, look_ahead
 from atmand.research.probe import Grid, Probe, probe_of
-from test_backtest import CAPITAL, STRATEGY, made_bars
 
 
 def checks(probe: Probe, random: int = 4) -> list[Check]:
