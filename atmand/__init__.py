@@ -19,10 +19,8 @@ def __getattr__(name: str) -> Any:
     """Load a function of `notebook.py`, after the compiler's cache was named, as the command line does."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+    from importlib import import_module
 
-    from atmand.start import prepare_compiler
-
-    prepare_compiler(None)
-    globals()[name] = found = getattr(importlib.import_module("atmand.notebook"), name)
+    import_module("atmand.start").prepare_compiler(None)
+    globals()[name] = found = getattr(import_module("atmand.notebook"), name)
     return found

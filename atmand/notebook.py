@@ -112,6 +112,7 @@ def conduct(
 ) -> Conduct:
     """Return what research holds itself to: the configuration's settings, and the log in the state directory."""
     from atmand.settings import load
+    from atmand.start import kernel_digest
 
     settings = load(None if config is None else Path(config))
     return Conduct(
@@ -119,6 +120,7 @@ def conduct(
         holdout_from=_day(holdout_from) or settings.research.holdout_from,
         burn_reason=burn_holdout,
         cash_percent=settings.research.cash_percent,
+        kernel=kernel_digest().hex(),
     )
 
 

@@ -40,6 +40,8 @@ VERBS = [
     ["feed", "decode", "kite"],
     ["eval"],
     ["backtest"],
+    ["research", "list"],
+    ["research", "show"],
     ["sim"],
     ["trades"],
     ["why"],

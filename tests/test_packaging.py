@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.process
 def test_the_wheel_carries_configurations_market_tables_and_units(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for kept in ("configs/**/*.toml", "deploy/**/*", "atmand/market/data/*", "atmand/api/page/*", "atmand/**/*.py"):
+    for kept in ("configs/**/*.toml", "deploy/**/*", "atmand/market/data/*", "atmand/*/page/*", "atmand/**/*.py"):
         for file in ROOT.glob(kept):
             if file.is_file() and "__pycache__" not in file.parts:
                 path = file.relative_to(ROOT).as_posix()

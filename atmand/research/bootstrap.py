@@ -41,7 +41,7 @@ class Intervals:
 
 def block_days(days: int) -> int:
     """Return the mean length of a block."""
-    return max(1, round(days ** (1 / 3)))
+    return max(1, round(math.cbrt(days)))
 
 
 def intervals(

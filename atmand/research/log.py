@@ -116,7 +116,7 @@ class ResearchLog:
         lines, length = _whole_lines(os.pread(descriptor, size, 0))
         if length < size:
             os.ftruncate(descriptor, length)
-        before = orjson.loads(lines[-1]) if lines else {"id": 0, "sha256": _FIRST}
+        before: dict[str, Any] = orjson.loads(lines[-1]) if lines else {"id": 0, "sha256": _FIRST}
         body = {
             "id": before["id"] + 1,
             "time": now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -172,7 +172,7 @@ def _chained(lines: Iterable[bytes], path: Path) -> Iterator[Entry]:
             told = entry.pop("sha256")
             sound = told == hashlib.sha256(_plain(entry)).hexdigest() and entry["before"] == before
             sound = sound and entry["id"] == number
-        except (orjson.JSONDecodeError, KeyError, AttributeError):
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             sound, told, entry = False, "", {}
         if not sound:
             remedy = "the lines before it are whole; move the file away to begin a new log"

@@ -43,10 +43,10 @@ def write_backtest(run: BacktestRun, path: Path) -> Path:
     )
     sections = [
         *(note(text) for text in run.notes),
+        _equity(run),
         table("Result", *result_rows(run)),
         table("How sure", *interval_rows(run)),
         table("At other slippages", *slippage_rows(run), caption="The same trades, each fill so much worse or better."),
-        _equity(run),
         _months(run.curve),
         _candles(run),
     ]

@@ -26,7 +26,6 @@ from atmand.research.backtest import Backtest, instruments_of, pairs_of
 from atmand.research.holdout import HoldOut, admit
 from atmand.research.log import DataRange, Entry, ResearchLog, data_range, lineage, trials_of
 from atmand.research.selection import Trials
-from atmand.start import kernel_digest
 
 __all__ = ["CAPITAL_RUPEES", "Conduct", "Question", "Recorded", "Study", "open_study", "record"]
 
@@ -61,6 +60,8 @@ class Conduct:
     holdout_from: date | None = None
     burn_reason: str | None = None
     cash_percent: float = 0.0
+    kernel: str = ""
+    """Hash of the sources that decide, for the record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,7 @@ def record(
     entry = conduct.log.append(
         {
             "verb": verb,
-            **_subject(study),
+            **_subject(study, conduct),
             **what,
             "key": hashlib.sha256(orjson.dumps(same, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             "trials": trials.to_json(),
@@ -161,7 +162,8 @@ def _hold_out(study: Study, conduct: Conduct) -> HoldOut | None:
     of_lineage = _lineage(study, conduct) if conduct.holdout_from is not None else []
     holdout = admit(conduct.holdout_from, study.data, of_lineage, study.strategy, conduct.burn_reason)
     if holdout is not None and not holdout.burns:
-        conduct.log.append({"verb": "burn", **_subject(study), "reason": conduct.burn_reason, "holdout": holdout.first})
+        burn = {"verb": "burn", **_subject(study, conduct), "reason": conduct.burn_reason}
+        conduct.log.append({**burn, "holdout": holdout.first})
     return holdout
 
 
@@ -169,13 +171,13 @@ def _lineage(study: Study, conduct: Conduct) -> list[Entry]:
     return lineage(conduct.log.entries(), study.strategy, study.structures, study.data)
 
 
-def _subject(study: Study) -> dict[str, Any]:
+def _subject(study: Study, conduct: Conduct) -> dict[str, Any]:
     """Say whose run it is, on what, by which code."""
     return {
         "strategy": study.strategy,
         "strategy_sha256": study.file.sha256,
         "structures": study.structures,
         "data": study.data.to_json(),
-        "kernel": kernel_digest().hex(),
+        "kernel": conduct.kernel,
         "version": __version__,
     }

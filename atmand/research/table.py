@@ -98,7 +98,7 @@ def _written(value: Any, kind: str) -> str:
         case "percent":
             return f"{100 * value:.2f} %"
         case "rupees":
-            return f"₹{value / 100:,.2f}"
+            return f"{'-' * (value < 0)}₹{abs(value) / 100:,.2f}"
         case "count":
             return f"{value}"
         case "times":

@@ -1,30 +1,17 @@
-"""A real API server over a growing day, and a Chromium for whoever tests a page."""
+"""A real API server over a growing day, and pages of it in a browser."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 from fixture_types import OpenPage, Serve
 from growing_day import GrowingDay
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from atmand.api.server import ApiServer
 from atmand.api.settings import ApiSettings
-
-CHROMIUM = Path(os.environ.get("ATMAND_CHROMIUM", "/usr/bin/chromium"))
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture
@@ -56,20 +43,6 @@ async def server(day: GrowingDay, serve: Serve) -> ApiServer:
 async def client(server: ApiServer) -> AsyncIterator[ClientSession]:
     async with ClientSession(server.url) as session:
         yield session
-
-
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
-    """A headless browser with a profile of its own; without one a test is skipped, but not where CI is true."""
-    if not CHROMIUM.exists():
-        message = f"{CHROMIUM} is not there; ATMAND_CHROMIUM names another"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), headless=True)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
