@@ -30,7 +30,16 @@ __all__ = [
 
 SCHEMA: Final = 1
 
-_HEADER_FIELDS: Final = ("entries", "next_order", "next_trade", "orders_made", "fills", "refused", "session_ended")
+_HEADER_FIELDS: Final = (
+    "entries",
+    "next_order",
+    "next_trade",
+    "orders_made",
+    "fills",
+    "refused",
+    "session_ended",
+    "fingerprint",
+)
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
              "entry_from_ns", "entry_to_ns", "square_off_ns"),

@@ -29,6 +29,7 @@ __all__ = [
     "SERIES",
     "TABLES",
     "TOKEN",
+    "TRADE",
     "VERDICT",
     "WINDOW",
     "allocate",
@@ -99,6 +100,7 @@ PAIR: Final = np.dtype(
             "entry_index",
         ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
+        *_rows("slippage_paise"),
     ]
 )
 """A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values."""
@@ -110,6 +112,14 @@ ORDER: Final = np.dtype(
         "touched", "next",
     )
 )  # fmt: skip
+
+TRADE: Final = np.dtype(
+    _rows(
+        "book", "instrument", "trade", "side", "quantity", "entry_ns", "entry_value", "exit_ns", "exit_value",
+        "costs_paise", "slippage_paise", "entry_reason", "exit_reason", "bars_held", "entry_cause", "entry_index",
+    )
+)  # fmt: skip
+"""A closed trade. `slippage_paise` is what its market orders paid beyond the middle of the touch."""
 
 VERDICT: Final = np.dtype(
     [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value")]], align=True
@@ -139,6 +149,7 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "closed": CLOSED,
     "outputs": AUDIT,
     "costs": COSTS,
+    "trades": TRADE,
 }
 
 ARENA: Final = np.dtype(
@@ -147,8 +158,9 @@ ARENA: Final = np.dtype(
         *_rows("decisions", "entries", "halted"),
         *_rows("date", "session_flags", "grace_ns", "grid_ns", "latency_low_ns", "latency_high_ns", "path_last_ns"),
         ("seed", "u8"),
+        ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-        *_rows("refold", "n_outputs", "n_closed", "next_order", "next_trade"),
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade"),
         *_rows(*_COUNTERS),
         *[(f"{name}_{part}", "i8") for name in TABLES for part in ("at", "n")],
     ]
@@ -167,6 +179,7 @@ _ORDER_BYTES: Final = ORDER.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
+_TRADE_BYTES: Final = TRADE.itemsize
 
 
 @kernel
@@ -234,6 +247,11 @@ def closed_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def output_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).outputs_at + index * _OUTPUT_BYTES, AUDIT)
+
+
+@kernel
+def trade_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).trades_at + index * _TRADE_BYTES, TRADE)
 
 
 @kernel

@@ -224,6 +224,11 @@ def expire_orders(t, session_ended):  # type: ignore[no-untyped-def]
     """End entries that waited too long, and every order at the session's end; return the next expiry."""
     h = header_of(t)
     due_ns = np.int64(np.iinfo(np.int64).max)
+    working = np.int64(0)
+    for index in range(header_of(t).books_n):
+        working += book_at(t, index).working
+    if working == 0:
+        return due_ns
     for slot in range(header_of(t).orders_n):
         o = order_at(t, slot)
         if o.state == _FREE:

@@ -11,7 +11,17 @@ from typing import Any, Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import account_at, book_at, cost_at, header_of, instrument_at, order_at, output_at, pair_at
+from atmand.core.layout import (
+    account_at,
+    book_at,
+    cost_at,
+    header_of,
+    instrument_at,
+    order_at,
+    output_at,
+    pair_at,
+    trade_at,
+)
 from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.market.costs import dp_costs, order_costs
@@ -37,6 +47,8 @@ _EXIT: Final = np.int64(Purpose.EXIT)
 _TARGET: Final = np.int64(Purpose.TARGET)
 _MARKET: Final = np.int64(OrderKind.MARKET)
 
+_AUDIT_DECISION: Final = np.int64(Kind.AUDIT_DECISION)
+_AUDIT_MARK: Final = np.int64(Kind.AUDIT_MARK)
 _AUDIT_INTENT: Final = np.int64(Kind.AUDIT_INTENT)
 _AUDIT_ORDER: Final = np.int64(Kind.AUDIT_ORDER)
 _AUDIT_FILL: Final = np.int64(Kind.AUDIT_FILL)
@@ -44,6 +56,9 @@ _AUDIT_FILL: Final = np.int64(Kind.AUDIT_FILL)
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
+_MIX_3: Final = np.uint64(0xD6E8FEB86659FD93)
+_MIX_4: Final = np.uint64(0xA0761D6478BD642F)
+_MIX_5: Final = np.uint64(0xE7037ED1A0B428DB)
 
 
 def _allowed() -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -93,6 +108,16 @@ def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, 
     row.reason = reason
     row.time_ns = h.time_ns
     h.n_outputs += 1
+    if kind != _AUDIT_DECISION and kind != _AUDIT_MARK:
+        _print(h, kind + 16 * state + 256 * reason + 65_536 * book, instrument, order, side * quantity, price, costs)
+
+
+@kernel
+def _print(h, what, instrument, order, quantity, price, costs):  # type: ignore[no-untyped-def]
+    """Mix what was ordered and filled into the fingerprint: drivers that decided the same have the same one."""
+    x = np.uint64(what) * _MIX + np.uint64(instrument) * _MIX_1 + np.uint64(order) * _MIX_2
+    x ^= np.uint64(quantity) * _MIX_3 + np.uint64(price) * _MIX_4 + np.uint64(costs) * _MIX_5
+    h.fingerprint = ((h.fingerprint ^ x) * _MIX) ^ (x >> np.uint64(29))
 
 
 @kernel
@@ -259,6 +284,7 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     if o.side < 0:
         pair.sold_today += quantity
     _open_trade(t, o, pair, book)
+    pair.slippage_paise += _slippage(o, instrument_at(t, o.instrument), quantity, price)
     o.filled += quantity
     o.value += value
     o.costs += costs
@@ -288,7 +314,7 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     if o.state == _FILLED:
         end_order(t, slot, _FILLED, _NO_REASON)
     if pair.quantity == 0:
-        _close_trade(pair, book)
+        _close_trade(t, o, pair, book)
 
 
 @kernel
@@ -311,6 +337,7 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.costs_paise = 0
     pair.realised_paise = 0
     pair.value_paise = 0
+    pair.slippage_paise = 0
     pair.bars_held = 0
     book.positions += 1
     o.trade = pair.trade
@@ -338,8 +365,37 @@ def _move_position(o, pair, book, account, quantity, value):  # type: ignore[no-
 
 
 @kernel
-def _close_trade(pair, book):  # type: ignore[no-untyped-def]
-    """The position is flat: its exits are off, and the pair waits again."""
+def _slippage(o, instrument, quantity, price):  # type: ignore[no-untyped-def]
+    """What a market order pays beyond the middle of the touch that it meets; a limit names its own price."""
+    bid, ask = instrument.bid[0].price, instrument.ask[0].price
+    if o.kind != _MARKET or bid <= 0 or ask <= 0:
+        return np.int64(0)
+    return o.side * quantity * (2 * price - bid - ask) // 2
+
+
+@kernel
+def _close_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
+    """The position is flat: its exits are off, and the pair waits again. The trade goes to the table, where it fits."""
+    h = header_of(t)
+    if h.n_trades < h.trades_n:
+        row = trade_at(t, h.n_trades)
+        row.book = o.book
+        row.instrument = o.instrument
+        row.trade = pair.trade
+        row.side = pair.side
+        row.quantity = pair.entry_quantity
+        row.entry_ns = pair.entry_ns
+        row.entry_value = pair.entry_value
+        row.exit_ns = h.time_ns
+        row.exit_value = pair.exit_value
+        row.costs_paise = pair.costs_paise
+        row.slippage_paise = pair.slippage_paise
+        row.entry_reason = pair.entry_reason
+        row.exit_reason = o.reason
+        row.bars_held = pair.bars_held
+        row.entry_cause = pair.entry_cause
+        row.entry_index = pair.entry_index
+    h.n_trades += 1
     pair.stop_price = 0
     pair.target_price = 0
     pair.stop_distance = 0

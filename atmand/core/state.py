@@ -64,8 +64,12 @@ def lay_out(
     manifest: Manifest,
     pairs: NDArray[Any],
     time_ns: int,
+    trade_rows: int = 1,
 ) -> Layout:
-    """Allocate and fill an arena for a session. `session` is the SESSION head; the arrays are the records' rows."""
+    """Allocate and fill an arena for a session. `session` is the SESSION head; the arrays are the records' rows.
+
+    `trade_rows` closed trades are kept; the daemon needs none, since its ledger folds them from the audit.
+    """
     head = session[0]
     if not len(instruments) or not len(pairs):
         raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
@@ -89,6 +93,7 @@ def lay_out(
             "closed": 2 * len(series) + 1,
             "outputs": outputs,
             "costs": 4,
+            "trades": trade_rows,
         },
         slab_bytes + params_bytes,
     )

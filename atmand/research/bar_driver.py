@@ -60,10 +60,12 @@ class BarDriver:
     `on_rows` gets a copy of every stretch of audit rows; `sequence` is the newest record's.
     """
 
-    def __init__(self, program: Program, market: DrivenMarket, on_rows: Callable[[NDArray[Any]], None]) -> None:
+    def __init__(
+        self, program: Program, market: DrivenMarket, on_rows: Callable[[NDArray[Any]], None], trade_rows: int = 1
+    ) -> None:
         self._program, self._market, self._on_rows = program, market, on_rows
         self._carried: dict[bytes, dict[str, Any]] = {}
-        self.engine = Engine({}, lambda _: program, self._carried.__getitem__)
+        self.engine = Engine({}, lambda _: program, self._carried.__getitem__, trade_rows)
         self._ticks = np.zeros(max(1, len(market.instruments)), TICK).view(np.uint8)
         self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
         self.sequence = 0

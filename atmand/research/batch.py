@@ -1,0 +1,171 @@
+"""Batches: bars and sessions laid out once, then folded by the compiled loop, once or for many parameter sets.
+
+Back-tests and sweeps call it where every strategy lives on one-minute bars of its own instrument (`is_batchable`);
+other programs are driven record by record (`bar_driver.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from atmand.core.bars import IST_NS
+from atmand.core.batch import BOOK_HOURS, DAY, RESULT
+from atmand.core.jit import kernel_rows
+from atmand.core.layout import ARENA, BAR, TRADE
+from atmand.core.manifest import Manifest, Program
+from atmand.core.records import SESSION_ROW
+from atmand.core.state import table
+from atmand.errors import AtmandError
+from atmand.lang.batch import BatchProgram, build_batch
+from atmand.market.costs import COSTS, cost_rows
+from atmand.market.sessions import Window
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, session_windows
+
+__all__ = ["Batch", "BatchRun", "is_batchable"]
+
+_MINUTE_NS: Final = 60_000_000_000
+_DAY_NS: Final = 86_400_000_000_000
+_TRADE_ROWS: Final = 1 << 14
+_SET_TRADE_ROWS: Final = 64
+_APART_BYTES: Final = 4096
+"""Workers' arenas lie at least so far apart: rows that share a cache line halve a sweep's speed."""
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """What one run came to."""
+
+    trades: NDArray[Any]
+    """TRADE rows, in the order in which they closed."""
+    equity_paise: NDArray[np.int64]
+    """Over all books, one a minute of the grid."""
+    result: NDArray[Any]
+    """One RESULT row."""
+
+
+def is_batchable(manifest: Manifest) -> bool:
+    """Say whether the compiled loop serves a program: all its strategies live on one-minute bars."""
+    return all(plan.period_ns == _MINUTE_NS for plan in manifest.structures)
+
+
+class Batch:
+    """Bars and sessions, laid out for a program. `times`, `bars` and `present` are those of `history.bars.aligned`."""
+
+    def __init__(
+        self,
+        program: Program,
+        market: DrivenMarket,
+        times: NDArray[np.int64],
+        bars: NDArray[Any],
+        present: NDArray[np.bool_],
+    ) -> None:
+        if not len(times):
+            raise AtmandError("bars", "there are none in the range", "choose other dates")
+        self._program, self._market = program, market
+        self._batch: BatchProgram = build_batch(program)
+        traded = _in_sessions(times)
+        self.times, self._present = times[traded], present[traded]
+        rows = np.zeros(self._present.shape, BAR)
+        for name in bars.dtype.names or ():
+            rows[name] = bars[name][traded]
+        self._bars = kernel_rows(rows)
+        self._days, self._windows, self._hours, self._costs = _sessions(
+            program.manifest, market.costs_as_of, self.times
+        )
+        self._capital = sum(limit.capital_paise for limit in market.limits)
+
+    def run(self) -> BatchRun:
+        """Fold all bars once."""
+        arena = self._opened(_TRADE_ROWS)
+        equity = np.zeros(len(self._bars), np.int64)
+        result = self._results(1)
+        trades: list[NDArray[Any]] = []
+        done = 0
+        while done < len(self._bars):
+            done = int(self._batch.run(arena, *self._inputs(), equity, result, done, self._capital))
+            count = int(arena[: ARENA.itemsize].view(ARENA)["n_trades"][0])
+            trades.append(table(arena, "trades")[:count].copy())
+        return BatchRun(np.concatenate(trades) if trades else np.zeros(0, TRADE), equity, result)
+
+    def sweep(self, values: NDArray[np.float64], workers: int | None = None) -> NDArray[Any]:
+        """Fold all bars once for each row of `values` (sets, parameters in the structure's order): RESULT rows."""
+        template = self._opened(_SET_TRADE_ROWS)
+        workers = max(1, min(workers or numba.get_num_threads(), len(values)))
+        width = template.size + _APART_BYTES & -_APART_BYTES
+        scratch = np.zeros((workers, width), np.uint8)[:, : template.size]
+        results = self._results(len(values))
+        self._batch.run_sets(template, scratch, *self._inputs(), values, results, self._capital)
+        return results
+
+    def _inputs(self) -> tuple[Any, ...]:
+        return (
+            self._bars, self._present, kernel_rows(self._days), kernel_rows(self._windows), kernel_rows(self._hours),
+            kernel_rows(self._costs),
+        )  # fmt: skip
+
+    def _results(self, count: int) -> NDArray[Any]:
+        results = np.zeros(count, RESULT)
+        results["equity_paise"] = results["peak_paise"] = self._capital
+        return kernel_rows(results)  # type: ignore[no-any-return]
+
+    def _opened(self, trade_rows: int) -> NDArray[np.uint8]:
+        """Return an arena as it is before the first session's first record."""
+        driver = BarDriver(self._program, self._market, lambda _: None, trade_rows)
+        driver.open(_day(int(self._days["date"][0])))
+        return driver.engine.layout.arena
+
+
+def _in_sessions(times: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which minutes lie in a session's windows: what is quoted outside them makes no bar."""
+    inside = np.zeros(len(times), np.bool_)
+    for day, places in days_of(times):
+        for window in session_windows(day):
+            inside[places] |= (times[places] >= window.open_ns) & (times[places] < window.close_ns)
+    return inside
+
+
+def _day(yyyymmdd: int) -> date:
+    return date(yyyymmdd // 10_000, yyyymmdd // 100 % 100, yyyymmdd % 100)
+
+
+def _sessions(
+    manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Lay the sessions out: DAY rows, all their windows, BOOK_HOURS a (day, book), and cost rows a day."""
+    days, windows, hours, costs = [], [], [], []
+    for day, places in days_of(times):
+        own = session_windows(day)
+        opened, closed = min(window.open_ns for window in own), max(window.close_ns for window in own)
+        days.append((places.start, places.stop, _number(day), opened, closed, len(windows), len(own)))
+        windows += [tuple(window) for window in own]
+        hours.append([_book_hours(manifest, book, own) for book in range(len(manifest.books))])
+        costs.append(cost_rows(costs_as_of or day))
+    return (
+        np.array(days, DAY),
+        np.array(windows, SESSION_ROW),
+        np.array(hours, BOOK_HOURS),
+        np.array(costs, COSTS),
+    )
+
+
+def _number(day: date) -> int:
+    return day.year * 10_000 + day.month * 100 + day.day
+
+
+def _book_hours(manifest: Manifest, book: int, windows: Sequence[Window]) -> tuple[int, int, int]:
+    plan = manifest.books[book]
+    opened = min(window.open_ns for window in windows)
+    midnight = (opened + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
+    close = max(window.close_ns for window in windows)
+    return (
+        midnight + plan.entry_from_ns if plan.entry_from_ns else 0,
+        midnight + plan.entry_to_ns if plan.entry_to_ns else close,
+        midnight + plan.square_off_ns if plan.square_off_ns else 0,
+    )
