@@ -22,6 +22,7 @@ from atmand.cli_logs import logs
 from atmand.cli_params import params_app
 from atmand.cli_research import backtest, research_app
 from atmand.cli_status import orders, positions, status
+from atmand.cli_sweep import lookahead, sweep
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -61,6 +62,8 @@ verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(po
 verb(app, "orders", "atmand orders --json")(orders)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
+verb(app, "sweep", "atmand sweep strategies/rsi_macd.toml --data bars.parquet --sobol 500 --walk-forward 60:20")(sweep)
+verb(app, "lookahead", "atmand lookahead strategies/rsi_macd.toml --data bars.parquet")(lookahead)
 verb(app, "why-not", "atmand why-not rsi_macd NSE:INFY --from 09:20 --to 11:00")(why_not)
 verb(app, "whatif", "atmand whatif --set rsi_macd.rsi_low=40 --today")(whatif)
 verb(app, "init", "atmand init ~/trading")(init)

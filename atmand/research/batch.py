@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any, Final
 
 import numba
@@ -81,9 +82,18 @@ class Batch:
         )
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
-    def run(self) -> BatchRun:
-        """Fold all bars once."""
-        arena = self._opened(_TRADE_ROWS)
+    @cached_property
+    def session_ends(self) -> NDArray[np.int64]:
+        """Places of each session's last minute."""
+        return np.asarray(self._days["last"], np.int64) - 1
+
+    def run(self, values: NDArray[np.float64] | None = None) -> BatchRun:
+        """Fold all bars once, with other values of the first book's parameters where they are given."""
+        arena = self._template.copy()
+        if values is not None:
+            book = table(arena, "books")[0]
+            at, size = int(book["params_at"]), int(book["params_size"])
+            arena[at : at + size].view(np.float64)[:] = values
         equity = np.zeros(len(self._bars), np.int64)
         result = self._results(1)
         trades: list[NDArray[Any]] = []
@@ -103,6 +113,10 @@ class Batch:
         results = self._results(len(values))
         self._batch.run_sets(template, scratch, *self._inputs(), values, results, self._capital)
         return results
+
+    @cached_property
+    def _template(self) -> NDArray[np.uint8]:
+        return self._opened(_TRADE_ROWS)
 
     def _inputs(self) -> tuple[Any, ...]:
         return (

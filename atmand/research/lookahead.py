@@ -8,21 +8,30 @@ sessions are drawn, and for each of them the history is cut right behind it, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.opening import BookLimits
 from atmand.core.records import Kind
+from atmand.errors import AtmandError
+from atmand.history.bars import load_bars
+from atmand.lang.program import Deployment
+from atmand.lang.strategy import StrategyFile, load_strategy
 from atmand.ledger.trades import market_time
 from atmand.market.bar_path import STEP_SECONDS
 from atmand.research.bar_driver import days_of
-from atmand.research.probe import Driven, Grid, Probe, drive
+from atmand.research.probe import Driven, Grid, Probe, drive, probe_of
+from atmand.research.study import Question
 
-__all__ = ["Check", "Difference", "look_ahead"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Check", "Difference", "LookAhead", "look_ahead", "lookahead"]
 
 _MINUTE_NS: Final = 60_000_000_000
 _NEXT_NS: Final = STEP_SECONDS[0] * 1_000_000_000
@@ -53,6 +62,67 @@ class Check:
     @property
     def same(self) -> bool:
         return self.difference is None
+
+
+@dataclass(frozen=True, eq=False)
+class LookAhead:
+    """A proof, or what broke it: `checks` in their order, the last one the first that failed."""
+
+    strategy: str
+    bars: int
+    sessions: int
+    checks: tuple[Check, ...]
+
+    @property
+    def same(self) -> bool:
+        return all(check.same for check in self.checks)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The checks, a row each."""
+        import polars as pl
+
+        return pl.DataFrame(self.document()["checks"], infer_schema_length=None)
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        difference = next((check.difference for check in self.checks if check.difference is not None), None)
+        return {
+            "strategy": self.strategy,
+            "bars": self.bars,
+            "sessions": self.sessions,
+            "same": self.same,
+            "difference": None if difference is None else asdict(difference),
+            "checks": [
+                {"bar": check.ts, "kind": check.kind, "rows": check.rows, "same": check.same} for check in self.checks
+            ],
+        }
+
+
+def lookahead(
+    question: Question, *, random: int = 10, seed: int = 1, progress: Callable[[int, int], None] | None = None
+) -> LookAhead:
+    """Answer a question's strategy and bars by a proof. Nothing is chosen by it, so it is no run for the log."""
+    file = load_strategy(question.strategy)
+    if question.instruments:
+        file = StrategyFile(file.strategy.model_copy(update={"universe": tuple(question.instruments)}), file.source)
+    source = question.data
+    bars = load_bars(source, start=question.start, end=question.end) if isinstance(source, Path) else source()
+    if bars.bar_ns != _MINUTE_NS:
+        raise AtmandError(bars.source, f"bars of {bars.bar_ns // 10**9} s", "give one-minute bars")
+    grid = Grid.of(bars)
+    probe = probe_of(Deployment(file, values=question.params))
+    checks = look_ahead(
+        probe,
+        grid,
+        BookLimits(capital_paise=question.capital_paise),
+        question.costs_as_of,
+        random=random,
+        seed=seed,
+        progress=progress or (lambda done, whole: None),
+    )
+    sessions = len(list(days_of(grid.times)))
+    return LookAhead(file.strategy.name, int(grid.present.sum()), sessions, tuple(checks))
 
 
 def look_ahead(

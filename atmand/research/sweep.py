@@ -26,7 +26,7 @@ from atmand.research.bar_driver import days_of
 from atmand.research.parameter_sets import ParameterSets, axes_of, grid_sets, read_axis, spread_sets
 from atmand.research.selection import Deflated, Overfitting, Trials, deflated_sharpe, overfitting
 from atmand.research.study import Conduct, Question, Recorded, Study, open_study, record
-from atmand.research.sweep_runner import SweepRunner, backtest_runner
+from atmand.research.sweep_runner import SweepRunner, fastest_runner
 from atmand.research.sweep_store import SweepStore, frame_of
 from atmand.research.walk_forward import Objective, WalkForward, daily_returns, read_walk, score, walk_forward
 
@@ -55,7 +55,7 @@ class SweepPlan:
     out: Path | None = None
     resume: bool = False
     workers: int = 0
-    make_runner: MakeRunner = field(default=backtest_runner)
+    make_runner: MakeRunner = field(default=fastest_runner)
 
 
 @dataclass(frozen=True, eq=False)

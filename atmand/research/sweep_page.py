@@ -12,7 +12,7 @@ from atmand.research.pages import Section, chart, heat_map, note, table, write_p
 if TYPE_CHECKING:
     from atmand.research.sweep import SweepRun
 
-__all__ = ["rows_of", "write_sweep"]
+__all__ = ["fold_rows", "rows_of", "worth_rows", "write_sweep"]
 
 _SHOWN: Final = 20
 _MOST_MAPS: Final = 6
@@ -81,10 +81,8 @@ def _maps(run: SweepRun) -> list[Section]:
     return [heat_map(frame, x=x, y=y, value="score", title=f"{title} over {x} and {y}") for x, y in pairs]
 
 
-def _walk(run: SweepRun) -> list[Section]:
-    told = run.walk_json()
-    days = run.days()
-    tested = [day for fold in run.walk.folds for day in days[fold.test]] if run.walk is not None else []
+def fold_rows(run: SweepRun) -> tuple[list[str], list[list[str]]]:
+    """Return the folds of a walk forward as rows of text."""
     rows = [
         [
             f"{fold['train'][0]} to {fold['train'][1]}",
@@ -93,13 +91,20 @@ def _walk(run: SweepRun) -> list[Section]:
             *("" if fold[name] is None else f"{fold[name]:.3f}" for name in ("train_score", "test_score")),
             _percent(fold["rank"]),
         ]
-        for fold in told["folds"]
+        for fold in run.walk_json()["folds"]
     ]
+    return ["train", "test", "chosen", "in sample", "out of sample", "rank"], rows
+
+
+def _walk(run: SweepRun) -> list[Section]:
+    told = run.walk_json()
+    days = run.days()
+    tested = [day for fold in run.walk.folds for day in days[fold.test]] if run.walk is not None else []
     line: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": tested, "y": told["out_of_sample"]["equity"]}
     caption = "Each session is traded by the set that was best on the sessions before."
     return [
         chart("Walking forward: equity out of sample, 1 to begin with", [line], {}, caption),
-        table("Folds", ["train", "test", "chosen", "in sample", "out of sample", "rank"], rows),
+        table("Folds", *fold_rows(run)),
     ]
 
 

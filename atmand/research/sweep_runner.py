@@ -1,6 +1,7 @@
-"""Running many parameter sets: the protocol that a sweep asks, and its runner by back-tests in worker processes.
+"""Running many parameter sets: the protocol that a sweep asks, and its runners, in worker processes.
 
-A runner gives, for each set, what a back-test of it would come to; any other runner must give the same bits.
+A runner gives, for each set, what a back-test of it comes to: by back-tests, or by the compiled loop of a batch where
+that serves the strategy. Both give the same figures; the fingerprints are each one's own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.manifest import Program
+from atmand.history.bars import aligned
 from atmand.lang.build import load_program
-from atmand.research.backtest import Backtest, run_backtest
+from atmand.research.backtest import Backtest, instruments_of, pairs_of, run_backtest
+from atmand.research.bar_driver import DrivenMarket
+from atmand.research.batch import Batch, is_batchable
 from atmand.research.figures import curve_of
 from atmand.research.slippage import slippage_of
+from atmand.research.walk_forward import daily_returns
 
-__all__ = ["BacktestRunner", "SweepRunner", "backtest_runner", "result_dtype", "run_set"]
+__all__ = ["BacktestRunner", "BatchRunner", "SweepRunner", "fastest_runner", "result_dtype", "run_set"]
 
 _MONEY: Final = ("trades", "gross_paise", "costs_paise", "net_paise", "max_drawdown_paise", "slippage_paise")
 
@@ -79,8 +84,37 @@ def run_set(plan: Backtest, program: Program, values: NDArray[np.float64], dtype
     return row
 
 
+class BatchRunner:
+    """One fold of the compiled loop a set, in this process."""
+
+    def __init__(self, plan: Backtest, program: Program, sessions: int) -> None:
+        instruments = instruments_of(plan.bars.symbols)
+        market = DrivenMarket(
+            [(instrument, 0) for instrument in instruments],
+            pairs_of(plan.deployments, instruments),
+            plan.limits,
+            plan.costs_as_of,
+            plan.terms,
+        )
+        self._batch = Batch(program, market, *aligned(plan.bars))
+        self._capital, self._sessions = plan.limits[0].capital_paise, sessions
+
+    def run(self, values: NDArray[np.float64]) -> NDArray[Any]:
+        rows = np.zeros(len(values), result_dtype(self._sessions))
+        for place, one in enumerate(values):
+            found = self._batch.run(one)
+            for name in (*_MONEY, "fingerprint"):
+                rows[name][place] = found.result[name][0]
+            rows["equity"][place] = found.equity_paise[self._batch.session_ends]
+        rows["net_paise"] = rows["gross_paise"] - rows["costs_paise"]  # of closed trades, as a back-test tells it
+        returns = daily_returns(rows["equity"], self._capital)
+        rows["mean"] = returns.mean(axis=1)
+        rows["deviation"] = returns.std(axis=1, ddof=1) if self._sessions > 1 else 0.0
+        return rows
+
+
 class _PoolRunner:
-    """Back-tests in worker processes; each has the bars and the program once."""
+    """Sets in worker processes; each has the bars and the program once."""
 
     def __init__(self, pool: ProcessPoolExecutor, sessions: int, workers: int) -> None:
         self._pool, self._sessions, self._workers = pool, sessions, workers
@@ -93,12 +127,17 @@ class _PoolRunner:
 
 
 @contextmanager
-def backtest_runner(plan: Backtest, program: Program, sessions: int, workers: int = 0) -> Iterator[SweepRunner]:
-    """Give a runner of back-tests: in worker processes (0: one a core), or in this one where one is asked for."""
+def fastest_runner(plan: Backtest, program: Program, sessions: int, workers: int = 0) -> Iterator[SweepRunner]:
+    """Give the fastest runner that serves: in worker processes (0: one a core), or in this one where one is asked for.
+
+    The first set is run here before workers start: what must be compiled then is in the cache for all of them.
+    """
     workers = workers or len(os.sched_getaffinity(0))
+    own = _runner(plan, program, sessions)
     if workers == 1:
-        yield BacktestRunner(plan, program, sessions)
+        yield own
         return
+    own.run(np.array([book.values for book in program.manifest.books]))
     alone = replace(plan, on_bars=None)
     pool = ProcessPoolExecutor(
         workers,
@@ -112,7 +151,12 @@ def backtest_runner(plan: Backtest, program: Program, sessions: int, workers: in
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_worker: BacktestRunner | None = None
+def _runner(plan: Backtest, program: Program, sessions: int) -> SweepRunner:
+    serves = is_batchable(program.manifest) and len(program.manifest.books) == 1
+    return BatchRunner(plan, program, sessions) if serves else BacktestRunner(plan, program, sessions)
+
+
+_worker: SweepRunner | None = None
 
 
 def _start(plan: Backtest, source: bytes, manifest: Any, sessions: int) -> None:
@@ -121,7 +165,7 @@ def _start(plan: Backtest, source: bytes, manifest: Any, sessions: int) -> None:
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = BacktestRunner(plan, load_program(source, manifest), sessions)
+    _worker = _runner(plan, load_program(source, manifest), sessions)
 
 
 def _work(values: NDArray[np.float64]) -> bytes:

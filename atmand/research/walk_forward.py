@@ -17,12 +17,20 @@ from numpy.typing import NDArray
 from atmand.errors import UsageError
 from atmand.ledger.statistics import NO_DEVIATION, SESSIONS_A_YEAR
 
-__all__ = ["Fold", "Objective", "WalkForward", "daily_returns", "read_walk", "score", "walk_forward"]
+__all__ = ["Fold", "Objective", "WalkForward", "daily_returns", "objective_of", "read_walk", "score", "walk_forward"]
 
 Objective = Literal["sharpe", "sortino", "net", "calmar"]
 """Of daily returns; `net` is the sum gained, `calmar` that over the worst drawdown of the sessions' ends."""
 
-OBJECTIVES: Final = get_args(Objective)
+_OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+
+
+def objective_of(name: str) -> Objective:
+    """Return an objective by its name; UsageError where there is none."""
+    found = next((known for known in _OBJECTIVES if known == name), None)
+    if found is None:
+        raise UsageError(f"objective {name}", "unknown", f"known are {', '.join(_OBJECTIVES)}")
+    return found
 
 
 def daily_returns(equity: NDArray[np.int64], capital_paise: int) -> NDArray[np.float64]:
