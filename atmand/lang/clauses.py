@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -95,11 +95,11 @@ def compile_values(file: StrategyFile, texts: Sequence[str]) -> Structure:
     result = compiler.result
     width = len(texts)
     result.state += [
-        StateField("logged", '"i8"', np.dtype("i8")),
-        StateField("starts", f'"i8", ({LOG_ROWS},)', np.dtype(("i8", (LOG_ROWS,)))),
-        StateField("marks", f'"i8", ({LOG_ROWS},)', np.dtype(("i8", (LOG_ROWS,)))),
-        StateField("ready", f'"i8", ({LOG_ROWS},)', np.dtype(("i8", (LOG_ROWS,)))),
-        StateField("values", f'"f8", ({LOG_ROWS * width},)', np.dtype(("f8", (LOG_ROWS * width,)))),
+        _field("logged", "i8", 1),
+        _field("starts", "i8", LOG_ROWS),
+        _field("marks", "i8", LOG_ROWS),
+        _field("ready", "i8", LOG_ROWS),
+        _field("values", "f8", LOG_ROWS * width),
     ]
     missing = " or ".join(f"math.isnan({name})" for name in result.ready) or "False"
     tail = [
@@ -113,6 +113,12 @@ def compile_values(file: StrategyFile, texts: Sequence[str]) -> Structure:
         code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
         tail.append(f"s.values[row * {width} + {column}] = {code}")
     return _structure(file.strategy, result, [*tail, "v.flags = 0"])
+
+
+def _field(name: str, kind: str, n: int) -> StateField:
+    """Make a field of plain numbers: one, or an array of them."""
+    dtype: Any = np.dtype(kind) if n == 1 else np.dtype((kind, (n,)))
+    return StateField(name, f'"{kind}"' if n == 1 else f'"{kind}", ({n},)', dtype)
 
 
 def log_dtype(structure: Structure) -> np.dtype[np.void]:

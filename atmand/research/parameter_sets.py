@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,8 @@ class Axis:
             count = math.floor((self.high - self.low) / self.step * (1 + 1e-12) + 1e-9) + 1
             if count > MOST_SETS:
                 raise UsageError(f"--grid {self.name}", f"{count:,} values", "give it a longer step")
-            return self._snapped(self.low + self.step * np.arange(count))
-        return np.unique(self.at(np.linspace(0.0, 1.0, _POINTS)))
+            return self._snapped(self.low + self.step * np.arange(count, dtype=np.float64))
+        return np.unique(self.at(np.linspace(0.0, 1.0, _POINTS, dtype=np.float64)))
 
     def at(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values at places 0 to 1 of the range, along its scale, on its step."""
@@ -57,10 +57,10 @@ class Axis:
             values = self.low + self.step * np.clip(np.rint((values - self.low) / self.step), 0, last)
         return self._snapped(values)
 
-    def _snapped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _snapped(self, values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Take the rounding of the arithmetic off: 0.1 + 0.2 is meant to be 0.3."""
         clean = np.rint(values) if self.whole else np.round(values, 12)
-        return np.clip(clean, self.low, self.high)
+        return np.asarray(np.clip(clean, self.low, self.high), np.float64)
 
 
 @dataclass(frozen=True, eq=False)

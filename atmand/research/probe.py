@@ -175,4 +175,5 @@ def drive(
 def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Put audit rows together, marks left out: they are no decisions."""
     rows = np.concatenate(parts) if parts else np.zeros(0, AUDIT)
-    return rows[rows["kind"] != Kind.AUDIT_MARK]
+    decisions: NDArray[Any] = rows[rows["kind"] != Kind.AUDIT_MARK]
+    return decisions

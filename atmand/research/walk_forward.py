@@ -37,14 +37,14 @@ def daily_returns(equity: NDArray[np.int64], capital_paise: int) -> NDArray[np.f
     """Return the daily returns (sets, sessions) of equities at the sessions' ends; after a ruin they are 0."""
     before = np.concatenate([np.full((len(equity), 1), capital_paise, np.int64), equity[:, :-1]], axis=1)
     alive = np.logical_and.accumulate(before > 0, axis=1)
-    return np.where(alive, equity / np.where(alive, before, 1) - 1, 0.0)
+    return np.asarray(np.where(alive, equity / np.where(alive, before, 1) - 1, 0.0), np.float64)
 
 
 def score(returns: NDArray[np.float64], objective: Objective) -> NDArray[np.float64]:
     """Return what each set (a row of daily returns) is worth; one that cannot be told is worth the least."""
     n = returns.shape[1]
     if objective == "net":
-        return np.prod(1 + returns, axis=1) - 1
+        return np.asarray(np.prod(1 + returns, axis=1) - 1, np.float64)
     if objective == "calmar":
         curve = np.cumprod(1 + returns, axis=1)
         peaks = np.maximum.accumulate(np.maximum(curve, 1.0), axis=1)
@@ -56,9 +56,9 @@ def score(returns: NDArray[np.float64], objective: Objective) -> NDArray[np.floa
     return _ratio(mean, deviation) * math.sqrt(SESSIONS_A_YEAR)
 
 
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
     sound = below > NO_DEVIATION
-    return np.where(sound, above / np.where(sound, below, 1.0), -np.inf)
+    return np.asarray(np.where(sound, above / np.where(sound, below, 1.0), -np.inf), np.float64)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class _Table:
         if isinstance(node, Leaf):
             return self.ready if node.clause == granted else self.truth[:, node.clause]
         parts = np.stack([self.holds(part, granted) for part in node.parts])
-        return parts.all(axis=0) if node.word == "all" else parts.any(axis=0)
+        return np.asarray(parts.all(axis=0) if node.word == "all" else parts.any(axis=0))
 
     def missing(self, node: Node) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return how many clauses a rule lacked on each bar, and how far these were in sum."""
@@ -172,7 +172,7 @@ def _chosen(asked: Asked, instrument: str | None) -> dict[str, NDArray[Any]]:
 
 def _counted(clauses: Clauses, node: Node, tables: Mapping[str, _Table]) -> dict[str, Any]:
     """Count how often a rule and each of its clauses were true, and how often a clause alone was missing."""
-    told = []
+    told: list[dict[str, Any]] = []
     for place in sorted(set(_leaves(node))):
         alone = sum(int((table.holds(node, place) & ~table.holds(node)).sum()) for table in tables.values())
         true = sum(int(table.truth[:, place].sum()) for table in tables.values())
