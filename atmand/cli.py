@@ -19,10 +19,13 @@ from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
+from atmand.cli_operate import entries, exit_, reload
 from atmand.cli_params import params_app
 from atmand.cli_research import backtest, research_app
 from atmand.cli_status import orders, positions, status
+from atmand.cli_strategy import strategy_app
 from atmand.cli_sweep import lookahead, sweep
+from atmand.cli_tokens import token_app
 from atmand.cli_words import (
     STYLE,
     BarsFile,
@@ -56,10 +59,15 @@ app = typer.Typer(help="Trade Indian markets on paper, on one machine, from one 
 app.add_typer(journal_app, name="journal")
 app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
+app.add_typer(strategy_app, name="strategy")
+app.add_typer(token_app, name="token")
 app.add_typer(research_app, name="research")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
+verb(app, "reload", "atmand reload --json")(reload)
+verb(app, "exit", "atmand exit NSE:INFY --strategy rsi_macd")(exit_)
+verb(app, "entries", "atmand entries off")(entries)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
 verb(app, "sweep", "atmand sweep strategies/rsi_macd.toml --data bars.parquet --sobol 500 --walk-forward 60:20")(sweep)
@@ -123,9 +131,11 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
     """Check the configuration and its strategies, and print what holds, with secrets masked."""
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
+    from atmand.lang.user_indicators import use_indicators
     from atmand.settings import load, redacted
 
     settings = load(given or config or context.obj)
+    use_indicators(settings.indicators)
     refused = 0
     for strategy in settings.strategies.values():
         if strategy.enabled:
@@ -165,6 +175,7 @@ def replay(
 
 @verb(app, "eval", 'atmand eval "rsi(14) < level" --data bars.parquet --instrument INFY --set level=30 --json')
 def evaluate(
+    context: typer.Context,
     expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
     data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
     instrument: Annotated[str | None, typer.Option(help="Only this one of the file's symbols.", metavar="NAME")] = None,
@@ -176,6 +187,7 @@ def evaluate(
 ) -> None:
     """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
     params = assignments(values or [])
+    _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
     rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
@@ -242,3 +254,14 @@ def _serve(settings: Any) -> None:
             serving.result()
 
     asyncio.run(until_stopped())
+
+
+def _use_indicators(config: Path | None) -> None:
+    """Take the indicators of the configuration into use, where there is one."""
+    from atmand.start import builtin, find_configuration
+
+    if find_configuration(config) != builtin("demo.toml"):
+        from atmand.lang.user_indicators import use_indicators
+        from atmand.settings import load
+
+        use_indicators(load(config).indicators)

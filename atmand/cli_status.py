@@ -5,22 +5,19 @@ They ask the daemon that runs on a state directory; where none does, they read w
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 import typer
 
+from atmand.cli_daemon import ask
 from atmand.cli_words import Config, Json, State, print_json, print_rows, rupees, say, state_of
-from atmand.errors import UnreachableError, UsageError
+from atmand.errors import UsageError
 from atmand.runtime import running
 
 __all__ = ["orders", "positions", "status"]
 
-_TIMEOUT_S: Final = 5.0
 _POSITION: Final = ("strategy", "instrument", "side", "quantity", "entry_price", "last_price", "profit", "entry_time")
 _ORDER: Final = ("order_id", "strategy", "instrument", "side", "purpose", "state", "quantity", "filled", "price")
 _BOOK: Final = ("name", "state", "instruments", "equity", "today", "costs", "trades", "waits_for")
@@ -57,18 +54,7 @@ def orders(context: typer.Context, config: Config = None, state: State = None, a
 def _asked(state: Path, path: str) -> dict[str, Any] | None:
     """Ask the daemon of a state directory; None where none runs there."""
     here = running(state)
-    if here is None:
-        return None
-    if not here.port:
-        raise UnreachableError(f"daemon {here.pid}", "it has no API", "write [api] enabled = true and restart it")
-    try:
-        with urllib.request.urlopen(here.url + path, timeout=_TIMEOUT_S) as answer:
-            found: dict[str, Any] = orjson.loads(answer.read())
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        raise UnreachableError(
-            f"daemon {here.pid} at {here.url}", f"no answer: {error}", "atmand doctor; atmand logs"
-        ) from None
-    return {"running": True, **found}
+    return None if here is None else {"running": True, **ask(here, path)}
 
 
 def _left(state: Path) -> dict[str, Any]:

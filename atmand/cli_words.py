@@ -56,8 +56,8 @@ __all__ = [
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Ordered = TypeVar("_Ordered", date, time)
-_UNITS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS: Final = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?|")
 _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 _TRADE_COLUMNS: Final = (
@@ -74,10 +74,10 @@ _TRADE_COLUMNS: Final = (
 
 
 def duration(text: str) -> int:
-    """Read `120s`, `5m`, `1h30m` or `500ms` as nanoseconds above 0."""
+    """Read `120s`, `5m`, `1h30m`, `90d` or `500ms` as nanoseconds above 0."""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is not a duration; write 120s, 5m, 1h30m or 500ms")
+        raise typer.BadParameter(f"{text!r} is not a duration; write 120s, 5m, 1h30m, 90d or 500ms")
     nanoseconds = int(sum(Decimal(number) * _UNITS[unit] for number, unit in parts))
     if nanoseconds <= 0:
         raise typer.BadParameter(f"{text!r} is no time at all; write a duration above 0")

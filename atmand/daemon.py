@@ -22,9 +22,11 @@ import structlog
 
 from atmand import logs
 from atmand.api.server import ApiServer
+from atmand.api.tokens import TOKENS, Tokens, local_token
 from atmand.clocks import monotonic_ns
 from atmand.compiling import compiled
 from atmand.core.records import Command
+from atmand.door import Door
 from atmand.errors import AtmandError, ExitCode
 from atmand.in_force import InForce
 from atmand.ledger.keeper import LEDGER
@@ -102,6 +104,7 @@ class _Daemon:
             self._trading.on_applied = self._vitals.apply.add
             self._market = MarketSide(self._settings, self._trading, self._stopping.set)
             self._shown = Shown(self._settings, self._trading, self._market, self._vitals)
+            self._door = Door(self._trading, lambda: self._market.clock.now_ns(), self._shown)
             await self._serve(stack)
             if not await self._started(stack):
                 log.info("stopped", sequence=self._trading.writer.appended, bars=0, fills=0)
@@ -120,10 +123,10 @@ class _Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reloading.set)
+        loop.add_signal_handler(signal.SIGHUP, self._told_to_reload)
         for number in held_signals():
             if number is signal.SIGHUP:
-                self._reloading.set()
+                self._told_to_reload()
             else:
                 self._told_to_stop(number)
 
@@ -135,6 +138,10 @@ class _Daemon:
             os._exit(int(ExitCode.INTERRUPTED))
         log.info("stop_asked", signal=signal.Signals(number).name)
         self._stopping.set()
+
+    def _told_to_reload(self) -> None:
+        self._vitals.reloads_asked += 1
+        self._reloading.set()
 
     async def _open_state(self, stack: AsyncExitStack) -> Trading:
         """Lock the state directory, open the journal and recover, before anything else is started."""
@@ -159,13 +166,18 @@ class _Daemon:
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         """Answer on the API's port from now on, the start included, and let verbs find it."""
-        port = 0
-        if self._settings.api.enabled:
-            server = ApiServer(self._settings.api, self._shown)
-            port = await server.start()
-            stack.push_async_callback(server.stop)
-            log.info("page", url=server.url, tunnel=f"ssh -L {port}:127.0.0.1:{port} {platform.node() or 'HOST'}")
-        stack.enter_context(announced(self._settings.instance.state, port))
+        api, state = self._settings.api, self._settings.instance.state
+        if not api.enabled:
+            stack.enter_context(announced(state, 0))
+            return
+        local, token_file = stack.enter_context(local_token(state))
+        server = ApiServer(api, self._shown, Tokens(state / TOKENS, local), self._door.submit)
+        port = await server.start()
+        stack.push_async_callback(server.stop)
+        log.info("page", url=server.url, tunnel=f"ssh -L {port}:127.0.0.1:{port} {platform.node() or 'HOST'}")
+        if not api.on_loopback:
+            log.warning("api_exposed", host=api.host, port=port)
+        stack.enter_context(announced(state, port, host=api.host, token_file=token_file))
 
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, and give that up where a stop is asked for meanwhile: a first start may compile for half a minute."""
@@ -314,13 +326,15 @@ class _Daemon:
             await self._reloading.wait()
             await asyncio.sleep(_SETTLE_S)
             self._reloading.clear()
+            number = self._vitals.reloads_asked
             self._notifier.reloading()
             logs.reopen()
             try:
-                await self._in_force.reload()
+                self._shown.reloaded(number, await self._in_force.reload())
                 self._vitals.reloads_ok += 1
                 self._notifier.ready("trading; reloaded")
             except AtmandError as error:
+                self._shown.reloaded(number, None, str(error))
                 self._vitals.reloads_refused += 1
                 log.error("reload_refused", error=str(error))
                 self._notifier.ready(f"trading; reload refused: {error}")

@@ -23,6 +23,7 @@ from atmand.doctor_machine import Finding, gigabytes, machine_findings
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import load_strategy
+from atmand.lang.user_indicators import use_indicators
 from atmand.settings import Settings, load
 from atmand.start import compiler_directory, default_state
 
@@ -96,6 +97,7 @@ def _strategies(settings: Settings, state: Path) -> Iterator[Finding]:
 
 
 def _deployments(settings: Settings) -> list[Deployment]:
+    use_indicators(settings.indicators)
     return [
         Deployment(load_strategy(strategy.file), strategy.account, strategy.params, name)
         for name, strategy in settings.strategies.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -25,12 +25,20 @@ from atmand.opening import Universe, deployments_of, limits_of, universe_of
 from atmand.params.document import DocumentError
 from atmand.params.keeper import Keeper, Origin
 from atmand.params.resolve import Resolution
-from atmand.settings import Settings, changes
+from atmand.settings import Change, Settings, changes
 from atmand.trading import Trading
 
-__all__ = ["InForce"]
+__all__ = ["InForce", "Reloaded"]
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What a reload found to differ: settings, and strategies whose files have another text."""
+
+    changes: list[Change]
+    strategies: list[str]
 
 
 class InForce:
@@ -81,16 +89,18 @@ class InForce:
         rotated.add_done_callback(lambda _: prune(self._trading.journal, self.settings.journal))
         self.open(day, now_ns)
 
-    async def reload(self) -> None:
+    async def reload(self) -> Reloaded:
         """Read configuration and strategy files again and put what may change in force, or raise and change nothing."""
         async with self._changing:
             new = self.settings.reload()
             deployments = deployments_of(new)
-            for change in changes(self.settings, new):
+            found = Reloaded(changes(self.settings, new), [])
+            for change in found.changes:
                 log.info("setting_changed", path=change.path, old=change.old, new=change.new, live=change.live)
             for before, after in _pairs_by_name(self.deployments, deployments):
                 if before.file.sha256 != after.file.sha256:
                     log.info("strategy_changed", strategy=after.book)
+                    found.strategies.append(after.book)
             universe = universe_of(deployments, self.universe.dump.decode(), lenient=self._bar_path)
             manifest = generate(deployments).manifest
             parameters = await self._parameters(new, deployments)
@@ -101,6 +111,7 @@ class InForce:
             logs.set_level(new.log.level)
             self.apply(parameters)
             log.info("reloaded", strategies=len(deployments))
+            return found
 
     async def follow(self) -> None:
         """Take the store's document up where it changed; a refused one changes nothing, and its author is told."""

@@ -7,11 +7,15 @@ same names do, log and hold-out included, and return objects with polars frames 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from atmand.history.bars import Bars, HistoryError
+from atmand.market.sessions import ns
 from atmand.research.log import ResearchLog
 from atmand.research.run import BacktestRun
 from atmand.research.run import backtest as run_backtest
@@ -20,7 +24,6 @@ from atmand.research.study import CAPITAL_RUPEES, Conduct, Question
 if TYPE_CHECKING:
     import polars as pl
 
-    from atmand.history.bars import Bars
     from atmand.research.lookahead import LookAhead
     from atmand.research.sweep import SweepRun
 
@@ -205,11 +208,16 @@ def conduct(
     holdout_from: Day | None = None,
     burn_holdout: str | None = None,
 ) -> Conduct:
-    """Return what research holds itself to: the configuration's settings, and the log in the state directory."""
+    """Return what research holds itself to: the configuration's settings, and the log in the state directory.
+
+    The configuration's own indicators are taken into use.
+    """
+    from atmand.lang.user_indicators import use_indicators
     from atmand.settings import load
     from atmand.start import kernel_digest
 
     settings = load(None if config is None else Path(config))
+    use_indicators(settings.indicators)
     return Conduct(
         log=ResearchLog(settings.instance.state if state is None else Path(state)),
         holdout_from=_day(holdout_from) or settings.research.holdout_from,
@@ -224,7 +232,22 @@ def _source(data: str | Path | Bars | None, start: date | None, end: date | None
         from atmand.cli_history import simulated_bars
 
         return partial(simulated_bars, start, end)
-    return Path(data) if isinstance(data, str | Path) else lambda: data
+    return Path(data) if isinstance(data, str | Path) else partial(_between, data, start, end)
+
+
+def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
+    """Cut bars to whole days, as a file of them is cut."""
+    series = {}
+    for symbol, rows in bars.series.items():
+        first = 0 if start is None else int(np.searchsorted(rows["start_ns"], ns(start, "00:00")))
+        last = (
+            len(rows) if end is None else int(np.searchsorted(rows["start_ns"], ns(end + timedelta(days=1), "00:00")))
+        )
+        if first < last:
+            series[symbol] = rows[first:last]
+    if not series:
+        raise HistoryError(bars.source, "no bars between these days", "choose other days")
+    return Bars(bars.source, tuple(series), series, bars.notes)
 
 
 def _day(day: Day | None) -> date | None:

@@ -22,6 +22,7 @@ from atmand.core.records import SessionFlag
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import load_strategy
+from atmand.lang.user_indicators import use_indicators
 from atmand.market.costs import cost_rows
 from atmand.market.instruments import (
     Instrument,
@@ -72,6 +73,7 @@ class Universe:
 
 def deployments_of(settings: Settings) -> list[Deployment]:
     """Load the enabled strategies' files; AtmandError where one is refused, or where none is left."""
+    use_indicators(settings.indicators)
     found = [
         Deployment(load_strategy(strategy.file), strategy.account, strategy.params, name)
         for name, strategy in settings.strategies.items()

@@ -27,16 +27,23 @@ class Runtime:
     pid: int
     port: int
     started: str
+    host: str = "127.0.0.1"
+    """The address that the API listens on."""
+    token_file: str = ""
+    """The file with the token of the verbs on this machine; empty without an API."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """Where a verb on this machine reaches the API; one that listens on all addresses does so on loopback too."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 @contextlib.contextmanager
-def announced(state: Path, port: int) -> Iterator[Runtime]:
+def announced(state: Path, port: int, *, host: str = "127.0.0.1", token_file: Path | None = None) -> Iterator[Runtime]:
     """Write the file for as long as the daemon runs; only its user may read it."""
-    here = Runtime(os.getpid(), port, datetime.now(UTC).isoformat(timespec="seconds"))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    here = Runtime(os.getpid(), port, started, host, "" if token_file is None else str(token_file.absolute()))
     path, fresh = state / _FILE, state / f".{_FILE}.{os.getpid()}"
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(here), file)

@@ -235,6 +235,8 @@ class Settings(BaseSettings):
     market: MarketSettings = MarketSettings()
     accounts: dict[Name, AccountSettings] = {}
     strategies: dict[Name, StrategySettings] = {}
+    indicators: tuple[Path, ...] = ()
+    """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     limits: LimitSettings = LimitSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
@@ -316,7 +318,7 @@ def changes(old: Settings, new: Settings) -> list[Change]:
 
 def _is_live(path: tuple[str, ...]) -> bool:
     """Return whether the daemon applies a change of this setting without a restart."""
-    return path[0] in ("accounts", "limits", "research", "strategies") or path == ("log", "level")
+    return path[0] in ("accounts", "indicators", "limits", "research", "strategies") or path == ("log", "level")
 
 
 def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -334,6 +336,8 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
         yield problem_at(("feed", "kite"), layers, "not set", remedy)
     if settings.simulator.bars is not None:
         yield from missing_file(("simulator", "bars"), settings.simulator.bars, layers)
+    for place, file in enumerate(settings.indicators):
+        yield from missing_file(("indicators", str(place)), file, layers)
     for name, strategy in settings.strategies.items():
         if strategy.account not in settings.accounts:
             known = ", ".join(settings.accounts) or "none"
@@ -355,6 +359,8 @@ def _seen_from(base: Path, value: Any) -> Any:
             return base / value.expanduser()
         case BaseModel():
             return _absolute(value, base)
+        case tuple():
+            return tuple(_seen_from(base, inner) for inner in value)
         case dict():
             return {key: _seen_from(base, inner) for key, inner in value.items()}
         case _:

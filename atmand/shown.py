@@ -16,7 +16,7 @@ from atmand.api.metrics import BookMeasures, Measures
 from atmand.api.source import Document, Health
 from atmand.core.records import FeedState
 from atmand.errors import UsageError
-from atmand.in_force import InForce
+from atmand.in_force import InForce, Reloaded
 from atmand.ledger.fold import TOTAL
 from atmand.ledger.keeper import LEDGER, Snapshot
 from atmand.ledger.sqlite import read_ledger
@@ -55,6 +55,7 @@ class Shown:
         self.in_force: InForce | None = None
         self.phase: Phase = "starting"
         self.busy_with: str | None = "opening the journal"
+        self.last_reload: Document = _NO_RELOAD
 
     # Resources.
 
@@ -81,7 +82,7 @@ class Shown:
             "journal": self._journal(),
             "ledger": self._ledger_state(),
             "counters": {name: header[field] for name, field in _COUNTED.items()},
-            "entries": self._entries(),
+            "entries": self.entries(),
             "accounts": [
                 {"name": name[1:], **_figures(figure)} for name, figure in figures.items() if name.startswith("@")
             ],
@@ -98,6 +99,27 @@ class Shown:
 
     def params(self) -> Document:
         return {**self._stamp(), **(self.in_force.shown_params() if self.in_force else _NO_PARAMS)}
+
+    def reload(self) -> Document:
+        return {**self._stamp(), "asked": self._vitals.reloads_asked, **self.last_reload}
+
+    def reloaded(self, number: int, found: Reloaded | None, error: str | None = None) -> None:
+        """Keep what a reload came to, for whoever asked for it; `number` is the newest that it was for."""
+        changes = [] if found is None else found.changes
+        self.last_reload = {
+            "done": number,
+            "ok": found is not None,
+            "error": error,
+            **{
+                name: [
+                    {"path": each.path, "old": _plain(each.old), "new": _plain(each.new)}
+                    for each in changes
+                    if each.live is live
+                ]
+                for name, live in (("live", True), ("waiting", False))
+            },
+            "strategies": [] if found is None else found.strategies,
+        }
 
     async def trades(self, *, limit: int, before: str | None, strategy: str | None, past: bool) -> Document:
         if strategy is not None and strategy not in (known := self._strategy_names()):
@@ -149,7 +171,7 @@ class Shown:
         reasons += [f"the {what} fails: {why}" for what, why in self._failing().items() if why]
         if name == "ready" or reasons:
             return reasons
-        entries = self._entries()
+        entries = self.entries()
         if not entries["allowed"]:
             reasons.append(f"no entries: {entries['reason']}")
         if self._is_open() and not any(row["state"] != "warming" for row in self._strategies()):
@@ -273,7 +295,8 @@ class Shown:
         """The ledger as it stands: a little behind the core, never ahead of the journal."""
         return _NO_BOOKS if self._trading.ledger is None else self._trading.ledger.latest
 
-    def _entries(self) -> Document:
+    def entries(self) -> Document:
+        """Say whether new positions may be opened, and what forbids it."""
         engine = self._trading.engine
         if self.phase == "draining":
             return {"allowed": False, "reason": "the daemon is stopping"}
@@ -281,6 +304,8 @@ class Shown:
             return {"allowed": False, "reason": _NO_SESSION}
         if self._trading.entries_held:
             return {"allowed": False, "reason": "the disk is nearly full or refuses"}
+        if self._trading.switches.entries_off:
+            return {"allowed": False, "reason": "the operator has switched them off"}
         if not engine.header["entries"]:
             return {"allowed": False, "reason": "limits.entries is off"}
         return {"allowed": True, "reason": None}
@@ -297,12 +322,22 @@ class Shown:
         return rows
 
 
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON has it: a path or a day is its text."""
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
 _NO_BOOKS: Final = Snapshot()
 _COUNTED: Final = {"bars": "bars", "orders": "orders_made", "fills": "fills", "refused": "refused"}
 _COUNTERS: Final = (*_COUNTED.values(), "ticks", "late_ticks", "unknown_tokens")
 _NOTHING: Final = dict.fromkeys(_COUNTERS, 0)
 _NO_PARAMS: Final[Document] = {
     "seq": 0, "sha256": None, "source": "defaults", "refused": None, "author": None, "created": None, "strategies": [],
+}  # fmt: skip
+_NO_RELOAD: Final[Document] = {
+    "done": 0, "ok": None, "error": None, "live": [], "waiting": [], "strategies": [],
 }  # fmt: skip
 _FIGURES: Final = (
     "equity_paise", "capital_paise", "day_profit_paise", "profit_paise", "costs_paise", "positions", "trades",

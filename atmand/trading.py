@@ -56,6 +56,7 @@ from atmand.past import FoldedPast
 from atmand.sequencer import Sequencer, audit_drafts
 from atmand.settings import Settings
 from atmand.start import kernel_digest
+from atmand.switches import SWITCHES, Switches
 from atmand.wiring import JOURNAL, SNAPSHOTS, ProgramStore, engine_on
 
 __all__ = ["Trading"]
@@ -87,6 +88,7 @@ class Trading:
         self._dropped_since_ns = 0
         self._dropped = 0
         self.entries_held = False
+        self.switches = Switches(state / SWITCHES)
         self.day: date | None = None
         self.hours: tuple[Window, ...] = ()
         self._last_frame_ns = 0
@@ -228,7 +230,7 @@ class Trading:
     def put_limits(self, now_ns: int) -> None:
         """Put the configuration's limits in force."""
         limits = book_limits(self._settings, self.engine.layout.manifest, self.parameters)
-        entries = self._settings.limits.entries and not self.entries_held
+        entries = self._settings.limits.entries and not self.entries_held and not self.switches.entries_off
         self.sequencer.put(limits_draft(limits, entries=entries), now_ns)
 
     def keep_ledger(self, path: Path) -> LedgerWriter:
@@ -291,11 +293,18 @@ class Trading:
             rows["instrument"] = index
             self.sequencer.put(history_draft(rows, _MINUTE_NS, asked_to_ns), now_ns)
 
-    def command(self, code: Command, now_ns: int) -> None:
-        """Give the core a command of the daemon's own: entries off while it drains or the disk is nearly full."""
+    def command(
+        self, code: Command, now_ns: int, *, book: int = -1, instrument: int = -1, request: int = 0, actor: int = 0
+    ) -> int:
+        """Give the core a command, an operator's or (actor 0) the daemon's own; return its sequence.
+
+        The daemon's are entries off while it drains or the disk is nearly full.
+        """
         head = np.zeros(1, COMMAND_HEAD)
-        head["code"], head["book"], head["instrument"] = code, -1, -1
-        self.sequencer.put(Draft(Kind.COMMAND, body_of(Kind.COMMAND, head), 0), now_ns)
+        head["code"], head["book"], head["instrument"] = code, book, instrument
+        head["request"], head["actor"] = request, actor
+        source = Source.API if actor else Source.DAEMON
+        return self.sequencer.put(Draft(Kind.COMMAND, body_of(Kind.COMMAND, head), 0), now_ns, source=source)
 
     def watch_disk(self, now_ns: int) -> None:
         """Stop entries before the disk is full, and allow them again when there is space."""
@@ -330,6 +339,12 @@ class Trading:
             if not pairs["ready"][index]
             for plan in (layout.manifest.books[book],)
         ]
+
+    @property
+    def universe(self) -> Universe:
+        """The instruments of the session, in the order of their numbers."""
+        assert self._universe is not None
+        return self._universe
 
     @property
     def journal(self) -> Path:

@@ -50,6 +50,7 @@ class Vitals:
         self.free_bytes = 0
         self.reloads_ok = 0
         self.reloads_refused = 0
+        self.reloads_asked = 0
         self._market: deque[tuple[int, int]] = deque(maxlen=_SPEED_SAMPLES)
 
     @property

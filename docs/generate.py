@@ -29,6 +29,7 @@ from atmand.settings import (
     InstanceSettings,
     LimitSettings,
     MarketSettings,
+    Settings,
     SimulatorSettings,
     StrategySettings,
 )
@@ -50,6 +51,33 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "research": ResearchSettings,
 }
 """Every table of a configuration, and the model that checks it."""
+
+TOP_KEYS: Final = {"indicators"}
+"""The keys that stand at the top of the file, in no table."""
+
+GROUPS: Final = {
+    "overlap": "Averages and bands",
+    "momentum": "Momentum and trend",
+    "volume": "Volume",
+    "volatility": "Volatility",
+    "statistics": "Statistics",
+    "price": "Price",
+    "cycle": "Cycles",
+    "session": "The day",
+    "pattern": "Candle patterns",
+}
+"""The groups of indicators in the order of the page, and their titles."""
+
+UNITS: Final = {
+    "price": "rupees",
+    "source": "the source's",
+    "percent": "percent",
+    "ratio": "ratio",
+    "volume": "units",
+    "bars": "bars",
+    "number": "none",
+}
+"""What a row's unit is called on the page."""
 
 WORDS: Final = {
     "feed.kite.api_key": "The app's key. A secret: keep it out of the file.",
@@ -83,30 +111,48 @@ def docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def settings_reference() -> str:
-    """Write one table of markdown for each table of the configuration."""
-    return "\n".join(line for name, model in TABLES.items() for line in _settings_table(name, model))
+    """Write one table of markdown for each table of the configuration, after the keys that stand in none."""
+    lines = ["### At the top of the file\n", "| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for key in sorted(TOP_KEYS):
+        lines.append(f"| `{key}` | list of paths | none | {docstrings(Settings)[key]} |")
+    lines.append("")
+    return "\n".join([*lines, *(line for name, model in TABLES.items() for line in _settings_table(name, model))])
 
 
 def strategies_reference() -> str:
-    """Write the table of indicators from the registry."""
-    rows = ["| call | parts | needs | value |", "| --- | --- | --- | --- |"]
+    """Write a table of indicators for each group, from the registry."""
+    return "\n".join(line for group, title in GROUPS.items() for line in _indicator_table(group, title))
+
+
+def _indicator_table(group: str, title: str) -> Iterator[str]:
+    yield f"#### {title}\n"
+    yield "| call | parts | needs | unit | value |"
+    yield "| --- | --- | --- | --- | --- |"
     for row in INDICATORS.values():
-        parts = ", ".join(f"`.{name}`" for name in row.outputs) or "one number"
-        rows.append(f"| `{call_of(row)}` | {parts} | {_bars(row)} | {row.summary} |")
-    return "\n".join(rows)
+        if row.group == group:
+            parts = ", ".join(f"`.{name}`" for name in row.outputs) or "one number"
+            units = ", ".join(UNITS[unit] for unit in row.units)
+            told = f"{row.summary}; only its changes mean something" if row.cumulative else row.summary
+            yield f"| `{call_of(row)}` | {parts} | {_bars(row)} | {units} | {told} |"
+    yield ""
 
 
 def call_of(row: Indicator) -> str:
     """Write how an indicator is called: optional arguments in brackets, with their defaults."""
-    source = ["[source = close]"] if row.inputs == ("source",) else []
-    lookbacks = [name if default is None else f"[{name} = {default}]" for name, default, _ in row.lookbacks]
-    return f"{row.name}({', '.join(source + lookbacks)})"
+    if "source2" in row.inputs:
+        arguments = ["source", "source2"]
+    else:
+        arguments = ["[source = close]"] if "source" in row.inputs else []
+    arguments += [name if default is None else f"[{name} = {default}]" for name, default, _ in row.lookbacks]
+    arguments += [f"[{name} = {default:g}]" for name, default, _, _ in row.numbers]
+    return f"{row.name}({', '.join(arguments)})"
 
 
 def _bars(row: Indicator) -> str:
     """Say how many bars there are before the first value, at the defaults (20 where there is none)."""
     periods = [20 if default is None else default for _, default, _ in row.lookbacks]
-    return f"{row.warm_up(*periods) + 1} bars at {', '.join(map(str, periods))}"
+    count = row.warm_up(*periods) + 1
+    return f"{count} bar{'s' * (count > 1)}" + (f" at {', '.join(map(str, periods))}" if periods else "")
 
 
 def _settings_table(name: str, model: type[BaseModel]) -> Iterator[str]:
@@ -165,6 +211,8 @@ def _kind(schema: dict[str, Any]) -> str:
             return f"[{', '.join(_kind(item) for item in items)}]"
         case {"format": ("path" | "date" | "date-time" | "password") as form}:
             return {"path": "path", "date": "date", "date-time": "date and time", "password": "secret text"}[form]
+        case {"type": "array", "items": item}:
+            return f"list of {_kind(item)}"
         case {"type": "integer" | "number" as kind}:
             return "whole number" * (kind == "integer") + "number" * (kind == "number") + _bounds(schema)
         case {"type": "boolean"}:

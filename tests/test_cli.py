@@ -45,6 +45,14 @@ VERBS = [
     ["sim"],
     ["trades"],
     ["why"],
+    ["reload"],
+    ["exit"],
+    ["entries"],
+    ["strategy", "pause"],
+    ["strategy", "resume"],
+    ["token", "new"],
+    ["token", "list"],
+    ["token", "revoke"],
     ["version"],
 ]
 
@@ -270,7 +278,14 @@ def test_an_interrupted_verb_exits_with_130() -> None:
 
 @pytest.mark.parametrize(
     ("text", "nanoseconds"),
-    [("120s", 120 * 10**9), ("5m", 300 * 10**9), ("1h30m", 5400 * 10**9), ("500ms", 5 * 10**8), ("1.5s", 15 * 10**8)],
+    [
+        ("120s", 120 * 10**9),
+        ("5m", 300 * 10**9),
+        ("1h30m", 5400 * 10**9),
+        ("500ms", 5 * 10**8),
+        ("1.5s", 15 * 10**8),
+        ("90d", 7_776_000 * 10**9),
+    ],
 )
 def test_durations(text: str, nanoseconds: int) -> None:
     assert duration(text) == nanoseconds

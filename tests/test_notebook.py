@@ -83,3 +83,17 @@ print(json.dumps({
 def test_what_there_is_not_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'atmand' has no attribute 'bcktest'"):
         _ = atmand.bcktest
+
+
+def test_bars_in_memory_are_cut_to_days_as_a_file_is(tmp_path: Path) -> None:
+    from atmand.history.bars import HistoryError, load_bars
+    from atmand.notebook import question
+
+    bars = load_bars(bars_file(tmp_path))
+    for start, end, kept in ((None, None, 30), ("2026-07-06", "2026-07-06", 30), ("2026-07-01", None, 30)):
+        asked = question("probe.toml", data=bars, start=start, end=end)
+        assert callable(asked.data) and len(asked.data().series["AAA"]) == kept
+    asked = question("probe.toml", data=bars, end="2026-07-05")
+    assert callable(asked.data)
+    with pytest.raises(HistoryError, match="no bars between these days"):
+        asked.data()

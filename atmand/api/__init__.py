@@ -1,5 +1,5 @@
-"""The daemon's HTTP door on the loopback address: health, metrics, resources, a stream of news, and the page.
+"""The daemon's HTTP door: health, metrics, resources, a stream of news, the page, signals and commands.
 
-It only reads, and has no state of its own: everything it says comes from a `Source`, which the daemon provides.
-Its modules are imported one by one, because the settings need one of them and nothing of aiohttp.
+It has no state of its own: everything it says comes from a `Source`, and everything it is told goes to a `Submit`; the
+daemon provides both. Its modules are imported one by one, because the settings need one of them and nothing of aiohttp.
 """

@@ -1,17 +1,17 @@
-"""How the API answers: JSON bodies, failures that say where, what and what to do, and who may ask at all."""
+"""How the API answers: JSON bodies, security headers, and failures that say where, what and what to do."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, TypeAlias
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from atmand.api.door import WriteError
 from atmand.errors import AtmandError, UsageError
 
 __all__ = ["BODY_LIMIT", "Refusal", "answer_failures", "json_answer", "secure"]
@@ -19,10 +19,10 @@ __all__ = ["BODY_LIMIT", "Refusal", "answer_failures", "json_answer", "secure"]
 log = structlog.get_logger()
 
 BODY_LIMIT: Final = 64 * 1024
-"""Most bytes of a request's body. No request needs one."""
+"""Most bytes of a request's body that are read at all."""
 _BODY_TIMEOUT_S: Final = 5.0
 _COMPRESS_FROM: Final = 16 * 1024
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SECURITY: Final = {
     # Plotly sets styles on the elements that it makes; scripts come from files of ours alone.
@@ -68,49 +68,39 @@ async def secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.pop("Server", None)
 
 
-@web.middleware
-async def answer_failures(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Let those in who may ask, and turn whatever goes wrong into an answer; trading goes on in any case."""
-    try:
-        _admit(request)
-        await _refuse_large_body(request)
-        return await handler(request)
-    except Refusal as refusal:
-        return _failure(refusal.status, refusal.where, refusal.what, refusal.remedy, refusal.headers)
-    except web.HTTPException as error:
-        return _http_failure(request, error)
-    except AtmandError as error:
-        return _failure(400 if isinstance(error, UsageError) else 503, error.where, error.what, error.remedy)
-    except (ConnectionError, asyncio.CancelledError):
-        raise
-    except Exception:
-        resource = request.match_info.route.resource
-        log.exception("api_failed", path=resource.canonical if resource is not None else "")
-        return _failure(500, request.path, "a defect in the daemon", "see the event api_failed in its log")
+def answer_failures(admit: Callable[[web.Request], None]) -> Middleware:
+    """Make what stands before every handler: let in whom `admit` does, and turn whatever goes wrong into an answer.
 
+    Trading goes on in any case.
+    """
 
-def _admit(request: web.Request) -> None:
-    """Refuse a browser that another site sends: a name that was rebound to loopback, or a script of elsewhere."""
-    if not _is_loopback(request.headers.get("Host", "")):
-        remedy = "ask 127.0.0.1 or localhost; from elsewhere, through an SSH tunnel"
-        raise Refusal(403, "Host", "not a name of this machine's loopback address", remedy)
-    navigates = request.headers.get("Sec-Fetch-Mode") == "navigate"
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and not navigates:
-        raise Refusal(403, request.path, "asked by a script of another site", "open the page itself")
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            admit(request)
+            await _refuse_large_body(request)
+            return await handler(request)
+        except Refusal as refusal:
+            return _failure(refusal.status, refusal.where, refusal.what, refusal.remedy, refusal.headers)
+        except web.HTTPException as error:
+            return _http_failure(request, error)
+        except WriteError as error:
+            headers = {} if error.retry_s is None else {"Retry-After": str(error.retry_s)}
+            return _failure(error.status, error.where, error.what, error.remedy, headers)
+        except AtmandError as error:
+            return _failure(400 if isinstance(error, UsageError) else 503, error.where, error.what, error.remedy)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            resource = request.match_info.route.resource
+            log.exception("api_failed", path=resource.canonical if resource is not None else "")
+            return _failure(500, request.path, "a defect in the daemon", "see the event api_failed in its log")
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        name = urlsplit(f"//{host}")
-        if name.username is not None or name.path or name.query or name.fragment or not name.hostname:
-            return False
-        return name.hostname == "localhost" or ipaddress.ip_address(name.hostname).is_loopback
-    except ValueError:
-        return False
+    return answer
 
 
 async def _refuse_large_body(request: web.Request) -> None:
-    """Read and forget a body, so that the connection can go on; 413 for a large one, 408 for a slow one."""
+    """Read a body whole, so that the connection can go on; 413 for a large one, 408 for a slow one."""
     if not request.can_read_body:
         return
     if (request.content_length or 0) > BODY_LIMIT:
@@ -119,14 +109,16 @@ async def _refuse_large_body(request: web.Request) -> None:
         async with asyncio.timeout(_BODY_TIMEOUT_S):
             await request.read()
     except TimeoutError:
-        raise Refusal(408, request.path, "the body did not come", "send none", {"Connection": "close"}) from None
+        raise Refusal(
+            408, request.path, "the body did not come", "send it whole, or none", {"Connection": "close"}
+        ) from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request) from None
 
 
 def _too_large(request: web.Request) -> Refusal:
     what = f"a body of more than {BODY_LIMIT} bytes"
-    return Refusal(413, request.path, what, "send none: everything is asked with GET", {"Connection": "close"})
+    return Refusal(413, request.path, what, "send less: no request needs as much", {"Connection": "close"})
 
 
 def _http_failure(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -134,8 +126,8 @@ def _http_failure(request: web.Request, error: web.HTTPException) -> web.Respons
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            remedy = f"use {allowed}: this version of the API only reads"
-            return _failure(405, request.path, f"{request.method} is not allowed", remedy, {"Allow": allowed})
+            what = f"{request.method} is not allowed"
+            return _failure(405, request.path, what, f"use {allowed}", {"Allow": allowed})
         case web.HTTPNotFound():
             return _failure(404, request.path, "there is nothing here", "see / for the page and /v1/status for data")
         case _:

@@ -1,4 +1,4 @@
-"""The routes: which path answers what, out of the `Source`. GET only."""
+"""The routes: which path answers what, out of the `Source`, and which are written through `Submit`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from atmand.api.answers import BODY_LIMIT, Refusal, answer_failures, json_answer, secure
+from atmand.api.door import Submit
+from atmand.api.guard import Guard
 from atmand.api.metrics import Scrape, exposition
 from atmand.api.source import HEALTHS, Source
 from atmand.api.statics import Statics
 from atmand.api.stream import Streams
+from atmand.api.writes import Writes
 
 __all__ = ["make_app"]
 
@@ -37,10 +40,11 @@ class _EquityQuery(_Query):
     points: int = Field(1_000, ge=10, le=5_000)
 
 
-def make_app(source: Source, streams: Streams, statics: Statics) -> web.Application:
+def make_app(source: Source, streams: Streams, statics: Statics, guard: Guard, submit: Submit) -> web.Application:
     """Return the application; the server starts it and owns `streams`' task."""
-    app = web.Application(middlewares=[answer_failures], client_max_size=BODY_LIMIT)
-    answers = _Answers(source, streams, statics)
+    app = web.Application(middlewares=[answer_failures(guard.admit)], client_max_size=BODY_LIMIT)
+    writes = Writes(guard, submit)
+    answers = _Answers(source, streams, statics, guard, writes)
     app.on_response_prepare.append(secure)
     app.on_response_prepare.append(answers.count)
     app.add_routes(
@@ -56,7 +60,9 @@ def make_app(source: Source, streams: Streams, statics: Statics) -> web.Applicat
             web.get("/v1/trades", answers.trades),
             web.get("/v1/trades/{trade_id}", answers.trade),
             web.get("/v1/equity", answers.equity),
+            web.get("/v1/reload", answers.reload),
             web.get("/v1/stream", answers.stream, allow_head=False),
+            *writes.routes(),
         ]
     )
     return app
@@ -65,8 +71,10 @@ def make_app(source: Source, streams: Streams, statics: Statics) -> web.Applicat
 class _Answers:
     """The handlers, and how many answers of each status there were."""
 
-    def __init__(self, source: Source, streams: Streams, statics: Statics) -> None:
+    def __init__(self, source: Source, streams: Streams, statics: Statics, guard: Guard, writes: Writes) -> None:
         self._source = source
+        self._guard = guard
+        self._writes = writes
         self._streams = streams
         self._statics = statics
         self._answered: Counter[int] = Counter()
@@ -91,7 +99,14 @@ class _Answers:
 
     async def metrics(self, request: web.Request) -> web.Response:
         health: dict[str, bool] = {name: not self._source.health(name) for name in HEALTHS}
-        scrape = Scrape(self._source.measures(), health, self._streams.clients, dict(self._answered))
+        scrape = Scrape(
+            self._source.measures(),
+            health,
+            self._streams.clients,
+            dict(self._answered),
+            dict(self._guard.refused),
+            dict(self._writes.done),
+        )
         body = await asyncio.to_thread(exposition, scrape)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"})
 
@@ -128,6 +143,10 @@ class _Answers:
 
     async def equity(self, request: web.Request) -> web.Response:
         return json_answer(await self._source.equity(points=_query(request, _EquityQuery).points))
+
+    async def reload(self, request: web.Request) -> web.Response:
+        _query(request, _Query)
+        return json_answer(self._source.reload())
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         _query(request, _Query)

@@ -95,6 +95,10 @@ class Scrape:
     health: Mapping[str, bool]
     streams: int
     requests: Mapping[int, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    """Requests without a token that was good for them, by reason."""
+    writes: Mapping[str, int] = field(default_factory=dict)
+    """Signals and commands that were recorded."""
 
 
 _Sample = tuple[Sequence[str], float | int | Histogram | None]
@@ -233,6 +237,20 @@ METRICS: Final[tuple[_Metric, ...]] = (
         "Requests answered, by status code.",
         lambda s: [((str(code),), count) for code, count in sorted(s.requests.items())],
         ("code",),
+    ),
+    _Metric(
+        "atmand_api_auth_failures",
+        "counter",
+        "Requests that were not let in, by reason: missing, unknown, expired, scope or source.",
+        lambda s: [((reason,), count) for reason, count in sorted(s.refusals.items())],
+        ("reason",),
+    ),
+    _Metric(
+        "atmand_api_writes",
+        "counter",
+        "Requests that were recorded, by kind: signal or command.",
+        lambda s: [((kind,), count) for kind, count in sorted(s.writes.items())],
+        ("kind",),
     ),
 )
 """Every metric. The process's own (`process_resident_memory_bytes` and others) are the client library's."""

@@ -7,21 +7,16 @@ paise in integers, named so; prices are rupees; times are ISO 8601, the market's
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from atmand.api.done import DONE
+from atmand.api.shapes import Answer, Count, Shape, Time
 from atmand.core.words import OrderKind, OrderState, Purpose
 
 __all__ = ["SHAPES", "Equity", "Failure", "Orders", "Params", "Positions", "Status", "TradeStory", "Trades", "check"]
-
-
-def _check_time(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a time without its zone")
-    return text
 
 
 def _word_of(vocabulary: type[IntEnum]) -> Callable[[str], str]:
@@ -35,24 +30,12 @@ def _word_of(vocabulary: type[IntEnum]) -> Callable[[str], str]:
     return check_word
 
 
-Time = Annotated[str, AfterValidator(_check_time)]
-Count = Annotated[int, Field(ge=0)]
 Price = Annotated[float, Field(ge=0)]
 Side = Literal["BUY", "SELL"]
 StrategyState = Literal["warming", "waiting", "entering", "in_trade", "exiting", "blocked", "paused"]
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _Answer(_Shape):
-    sequence: Count
-    """The journal's sequence that the answer is of."""
-    market_time: Time
-
-
-class Statistics(_Shape):
+class Statistics(Shape):
     """Money and statistics of an account or of a strategy's book, from its first mark."""
 
     equity_paise: int
@@ -78,19 +61,19 @@ class AccountStatus(Statistics):
     name: str
 
 
-class Entries(_Shape):
+class Entries(Shape):
     """The entry rules as they stand in the strategy's file."""
 
     long: str | None
     short: str | None
 
 
-class Warming(_Shape):
+class Warming(Shape):
     have: Count
     need: Count
 
 
-class InstrumentStatus(_Shape):
+class InstrumentStatus(Shape):
     instrument: str
     state: StrategyState
     quantity: int
@@ -109,7 +92,7 @@ class StrategyStatus(Statistics):
     instruments: list[InstrumentStatus]
 
 
-class FeedStatus(_Shape):
+class FeedStatus(Shape):
     state: Literal["connecting", "connected", "stale", "lost", "closed"]
     instruments: Count
     ticks: Count
@@ -120,7 +103,7 @@ class FeedStatus(_Shape):
     unknown_tokens: Count
 
 
-class JournalStatus(_Shape):
+class JournalStatus(Shape):
     """Last sequences appended, written and durable; `failed` is empty or a reason."""
 
     appended: Count
@@ -132,25 +115,25 @@ class JournalStatus(_Shape):
     bytes: Count
 
 
-class LedgerStatus(_Shape):
+class LedgerStatus(Shape):
     sequence: Count
     failed: str
     waiting_rows: Count
 
 
-class Counters(_Shape):
+class Counters(Shape):
     bars: Count
     orders: Count
     fills: Count
     refused: Count
 
 
-class EntriesAllowed(_Shape):
+class EntriesAllowed(Shape):
     allowed: bool
     reason: str | None
 
 
-class Status(_Answer):
+class Status(Answer):
     """`/v1/status`: where everything stands."""
 
     market_time_ns: int
@@ -176,7 +159,7 @@ class Status(_Answer):
     strategies: list[StrategyStatus]
 
 
-class Position(_Shape):
+class Position(Shape):
     strategy: str
     account: str
     instrument: str
@@ -194,13 +177,13 @@ class Position(_Shape):
     trade_id: str
 
 
-class Positions(_Answer):
+class Positions(Answer):
     """`/v1/positions`: what is open."""
 
     positions: list[Position]
 
 
-class Order(_Shape):
+class Order(Shape):
     order_id: str
     strategy: str
     account: str
@@ -217,13 +200,13 @@ class Order(_Shape):
     reason: str | None
 
 
-class Orders(_Answer):
+class Orders(Answer):
     """`/v1/orders`: the orders that the books keep."""
 
     orders: list[Order]
 
 
-class Trade(_Shape):
+class Trade(Shape):
     """A closed trade, with the keys that every verb prints, and whether it is of the simulated past."""
 
     trade_id: str
@@ -249,14 +232,14 @@ class Trade(_Shape):
     past: bool
 
 
-class Trades(_Answer):
+class Trades(Answer):
     """`/v1/trades`: closed trades, the newest first; `next` is the `before` of the page of older ones."""
 
     trades: list[Trade]
     next: str | None
 
 
-class Fill(_Shape):
+class Fill(Shape):
     time: Time
     purpose: Annotated[str, AfterValidator(_word_of(Purpose))]
     side: Side
@@ -266,14 +249,14 @@ class Fill(_Shape):
     reason: str | None
 
 
-class Fact(_Shape):
+class Fact(Shape):
     """One line of a trade's story: `entry rule`: `crosses_above(quick, calm)`."""
 
     label: str
     text: str
 
 
-class TradeStory(_Answer):
+class TradeStory(Answer):
     """`/v1/trades/{id}`: one trade, its fills, and what led to it, in the order in which it is told."""
 
     trade: Trade
@@ -281,25 +264,25 @@ class TradeStory(_Answer):
     facts: list[Fact]
 
 
-class Series(_Shape):
+class Series(Shape):
     name: str
     kind: Literal["account", "strategy"]
     points: list[Annotated[list[int], Field(min_length=3, max_length=3)]]
     """[time_ns, equity_paise, 1 in the simulated past or 0], in time order."""
 
 
-class Equity(_Answer):
+class Equity(Answer):
     """`/v1/equity`: equity over time."""
 
     series: list[Series]
 
 
-class Refused(_Shape):
+class Refused(Shape):
     seq: Count | None
     reason: str
 
 
-class ParameterInForce(_Shape):
+class ParameterInForce(Shape):
     model_config = ConfigDict(populate_by_name=True)
 
     name: str
@@ -312,13 +295,13 @@ class ParameterInForce(_Shape):
     """Where the value comes from: default, configuration, document or override."""
 
 
-class StrategyParams(_Shape):
+class StrategyParams(Shape):
     name: str
     weight: float
     params: list[ParameterInForce]
 
 
-class Params(_Answer):
+class Params(Answer):
     """`/v1/params`: the parameters in force, where they are from, and a refused document's reason."""
 
     seq: Count
@@ -330,20 +313,44 @@ class Params(_Answer):
     strategies: list[StrategyParams]
 
 
-class Reasons(_Shape):
+class SettingChange(Shape):
+    path: str
+    old: Any
+    new: Any
+
+
+class Reload(Answer):
+    """`/v1/reload`: what the last reload of the configuration came to."""
+
+    asked: Count
+    """Reloads asked for since the start; those that come in a burst are done as one."""
+    done: Count
+    """The number, counted so, of the newest that the last reload was for; 0 before the first."""
+    ok: bool | None
+    error: str | None
+    """Why it was refused; nothing changed then."""
+    live: list[SettingChange]
+    """Settings that hold now."""
+    waiting: list[SettingChange]
+    """Settings that wait for the next start."""
+    strategies: list[str]
+    """Strategies whose files had changed; their rules hold now."""
+
+
+class Reasons(Shape):
     """`/health/…`: 200 and `ok`, or 503, `unwell` and the reasons."""
 
     status: Literal["ok", "unwell"]
     reasons: list[str]
 
 
-class _Explained(_Shape):
+class _Explained(Shape):
     where: str
     what: str
     remedy: str
 
 
-class Failure(_Shape):
+class Failure(Shape):
     """The body of every answer of 400 and above."""
 
     error: _Explained
@@ -357,6 +364,8 @@ SHAPES: Final[dict[str, type[BaseModel]]] = {
     "trade": TradeStory,
     "equity": Equity,
     "params": Params,
+    "reload": Reload,
+    **DONE,
     "health": Reasons,
     "failure": Failure,
 }

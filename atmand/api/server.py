@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import time
+from collections.abc import Callable
 
 from aiohttp import web
 
 from atmand.api.app import make_app
+from atmand.api.door import Submit
+from atmand.api.guard import Guard
 from atmand.api.settings import ApiSettings
 from atmand.api.source import Source
 from atmand.api.statics import Statics
 from atmand.api.stream import Streams
+from atmand.api.tokens import Tokens
 from atmand.errors import AtmandError
 
 __all__ = ["ApiError", "ApiServer"]
@@ -23,11 +28,22 @@ class ApiError(AtmandError):
 
 
 class ApiServer:
-    """HTTP on the loopback address, from `start` to `stop`. It answers from the first moment, the start included."""
+    """HTTP from `start` to `stop`. It answers from the first moment, the start included."""
 
-    def __init__(self, settings: ApiSettings, source: Source, *, news_every_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        settings: ApiSettings,
+        source: Source,
+        tokens: Tokens,
+        submit: Submit,
+        *,
+        news_every_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._source = source
+        self._guard = Guard(settings, tokens, clock)
+        self._submit = submit
         self._news_every_s = news_every_s
         self._streams: Streams | None = None
         self._runner: web.AppRunner | None = None
@@ -53,7 +69,8 @@ class ApiServer:
     async def start(self) -> int:
         """Open the port and return it; ApiError where that is not possible."""
         self._streams = Streams(self._source, interval_s=self._news_every_s)
-        app = make_app(self._source, self._streams, await asyncio.to_thread(Statics))
+        statics = await asyncio.to_thread(Statics)
+        app = make_app(self._source, self._streams, statics, self._guard, self._submit)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75, shutdown_timeout=2)
         await self._runner.setup()
         try:

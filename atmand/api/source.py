@@ -33,6 +33,9 @@ class Source(Protocol):
     def params(self) -> Document:
         """Return the parameters in force."""
 
+    def reload(self) -> Document:
+        """Return what the last reload of the configuration came to, and how many were asked for."""
+
     async def trades(self, *, limit: int, before: str | None, strategy: str | None, past: bool) -> Document:
         """Return closed trades, the newest first: those older than the trade `before`; `past` false leaves the
         simulated past out."""

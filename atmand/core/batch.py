@@ -7,14 +7,27 @@ on every record, in the same order and at the same core times; the tests compare
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from atmand.core.bar_path import timer_ns
 from atmand.core.bars import NEVER_NS
-from atmand.core.jit import kernel, routine, rows_at
-from atmand.core.layout import book_at, header_of, instrument_at, pair_at, trade_at, window_at
+from atmand.core.jit import kernel, record_at, routine, rows_at
+from atmand.core.layout import (
+    BOOK,
+    BOOK_BYTES,
+    INSTRUMENT,
+    INSTRUMENT_BYTES,
+    PAIR,
+    PAIR_BYTES,
+    book_at,
+    header_of,
+    instrument_at,
+    pair_at,
+    trade_at,
+    window_at,
+)
 from atmand.core.matching import match_instrument, watch_exits
 from atmand.core.step import timed_events
 from atmand.core.ticks import DEPTH
@@ -25,7 +38,9 @@ __all__ = [
     "BOOK_HOURS",
     "DAY",
     "RESULT",
+    "Closing",
     "begin_close",
+    "close_offset_ns",
     "end_day",
     "is_watched",
     "mark",
@@ -61,6 +76,18 @@ RESULT: Final = np.dtype(
 
 `day_mean` and `day_squares` are Welford's mean and sum of squares of the sessions' returns on the capital.
 """
+
+
+class Closing(NamedTuple):
+    """A bar that closes, made of the columns of a batch: what a strategy does not read is never loaded."""
+
+    start_ns: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    marks: int
 
 
 @routine
@@ -144,24 +171,28 @@ def _timed(t):  # type: ignore[no-untyped-def]
 
 
 @routine
-def walk_minute(t, bars, present):  # type: ignore[no-untyped-def]
-    """Walk the path of a minute's bars for the instruments that have something in the market."""
+def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
+    """Walk the path of a minute's bars for the instruments that have something in the market.
+
+    `columns` are the minute's open, high, low, close and volume, (5, instruments).
+    """
     h = header_of(t)
     for step in range(STEPS):
-        time_ns = bars[0].start_ns + _SECONDS[step] * _SECOND_NS
+        time_ns = start_ns + _SECONDS[step] * _SECOND_NS
         if h.next_due_ns <= time_ns:
             _pass_timers(t, time_ns)
         _next_record(h, time_ns)
         quiet = True
-        for index in range(bars.shape[0]):
+        for index in range(present.shape[0]):
             instrument = instrument_at(t, index)
             if present[index] and _is_in_market(t, instrument):
                 quiet = False
-                bar = bars[index]
-                instrument.last_price = step_price(step, bar.open, bar.high, bar.low, bar.close)
+                instrument.last_price = step_price(
+                    step, columns[0, index], columns[1, index], columns[2, index], columns[3, index]
+                )
                 instrument.exchange_ns = time_ns
                 instrument.tick_ns = h.time_ns
-                _quote(instrument, bar.volume, DEPTH)
+                _quote(instrument, columns[4, index], DEPTH)
                 if instrument.first_order >= 0:
                     match_instrument(t, index)
                 watch_exits(t, index)
@@ -182,11 +213,15 @@ def _quote(instrument, volume, levels):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def begin_close(t, start_ns):  # type: ignore[no-untyped-def]
+def close_offset_ns(h):  # type: ignore[no-untyped-def]
+    """From a minute's start to the timer at which its bars close; minutes begin on the grid."""
+    return (_MINUTE_NS + h.grace_ns + h.grid_ns - 1) // h.grid_ns * h.grid_ns
+
+
+@kernel
+def begin_close(t, end_ns):  # type: ignore[no-untyped-def]
     """Move core time to the timer at which the minute's bars close."""
     h = header_of(t)
-    end_ns = start_ns + _MINUTE_NS + h.grace_ns
-    end_ns = (end_ns + h.grid_ns - 1) // h.grid_ns * h.grid_ns
     if h.next_due_ns < end_ns:
         _pass_timers(t, end_ns - 1)
     _next_record(h, end_ns)
@@ -201,18 +236,20 @@ def quote_close(t, instrument, bar):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mark(t, result):  # type: ignore[no-untyped-def]
-    """Value the books at the last prices; return their sum."""
-    h = header_of(t)
-    for index in range(h.books_n):
-        book_at(t, index).equity_paise = book_at(t, index).cash_paise
-    for index in range(h.pairs_n):
-        pair = pair_at(t, index)
+def mark(books, n_books, pairs, n_pairs, instruments, result):  # type: ignore[no-untyped-def]
+    """Value the books at the last prices; return their sum. The tables are given by their addresses."""
+    for index in range(n_books):
+        book = record_at(books, index * BOOK_BYTES, BOOK)
+        book.equity_paise = book.cash_paise
+    for index in range(n_pairs):
+        pair = record_at(pairs, index * PAIR_BYTES, PAIR)
         if pair.quantity != 0:
-            book_at(t, pair.book).equity_paise += pair.quantity * instrument_at(t, pair.instrument).last_price
+            book = record_at(books, pair.book * BOOK_BYTES, BOOK)
+            instrument = record_at(instruments, pair.instrument * INSTRUMENT_BYTES, INSTRUMENT)
+            book.equity_paise += pair.quantity * instrument.last_price
     total = np.int64(0)
-    for index in range(h.books_n):
-        total += book_at(t, index).equity_paise
+    for index in range(n_books):
+        total += record_at(books, index * BOOK_BYTES, BOOK).equity_paise
     result.peak_paise = max(result.peak_paise, total)
     result.max_drawdown_paise = max(result.max_drawdown_paise, result.peak_paise - total)
     return total

@@ -19,7 +19,7 @@ from atmand.core.records import Kind
 from atmand.core.risk import entry_refusal, protected_limit
 from atmand.core.words import OrderKind, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "mark_books"]
+__all__ = ["decide", "hold", "mark_books", "needs_decision"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -29,12 +29,26 @@ _ENTER_LONG: Final = np.int64(StepFlag.ENTER_LONG)
 _ENTER_SHORT: Final = np.int64(StepFlag.ENTER_SHORT)
 _EXIT_LONG: Final = np.int64(StepFlag.EXIT_LONG)
 _EXIT_SHORT: Final = np.int64(StepFlag.EXIT_SHORT)
+_ACTIONS: Final = np.int64(sum(StepFlag) - StepFlag.READY)
 _RULE: Final = np.int64(Reason.RULE)
 _CAPACITY: Final = np.int64(Reason.CAPACITY)
 _MARKET: Final = np.int64(OrderKind.MARKET)
 _ENTRY: Final = np.int64(Purpose.ENTRY)
 _DECISION: Final = np.int64(Kind.AUDIT_DECISION)
 _MARK: Final = np.int64(Kind.AUDIT_MARK)
+
+
+@kernel
+def needs_decision(pair, flags):  # type: ignore[no-untyped-def]
+    """Say whether `decide` could do more on this bar than count it."""
+    return flags & _ACTIONS != 0
+
+
+@kernel
+def hold(pair):  # type: ignore[no-untyped-def]
+    """Count a closed bar for a position that stays as it is."""
+    if pair.quantity != 0:
+        pair.bars_held += 1
 
 
 @routine
@@ -46,7 +60,7 @@ def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
     if header_of(t).decisions == 0:
         return
     if pair.quantity != 0:
-        pair.bars_held += 1
+        hold(pair)
         leave = _EXIT_LONG if pair.quantity > 0 else _EXIT_SHORT
         if flags & leave and pair.exit_reason == 0:
             request_exit(t, pair_index, _RULE)

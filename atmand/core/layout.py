@@ -22,11 +22,15 @@ __all__ = [
     "ARENA",
     "BAR",
     "BOOK",
+    "BOOK_BYTES",
     "CLOSED",
     "INSTRUMENT",
+    "INSTRUMENT_BYTES",
     "ORDER",
     "PAIR",
+    "PAIR_BYTES",
     "SERIES",
+    "SERIES_BYTES",
     "TABLES",
     "TOKEN",
     "TRADE",
@@ -167,14 +171,14 @@ ARENA: Final = np.dtype(
 )
 
 
-_INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
+INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
 _TOKEN_BYTES: Final = TOKEN.itemsize
 _WINDOW_BYTES: Final = WINDOW.itemsize
-_SERIES_BYTES: Final = SERIES.itemsize
+SERIES_BYTES: Final = SERIES.itemsize
 _RING_BYTES: Final = BAR.itemsize
 _ACCOUNT_BYTES: Final = ACCOUNT.itemsize
-_BOOK_BYTES: Final = BOOK.itemsize
-_PAIR_BYTES: Final = PAIR.itemsize
+BOOK_BYTES: Final = BOOK.itemsize
+PAIR_BYTES: Final = PAIR.itemsize
 _ORDER_BYTES: Final = ORDER.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
@@ -190,7 +194,7 @@ def header_of(t):  # type: ignore[no-untyped-def]
 
 @kernel
 def instrument_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).instruments_at + index * _INSTRUMENT_BYTES, INSTRUMENT)
+    return record_at(t, header_of(t).instruments_at + index * INSTRUMENT_BYTES, INSTRUMENT)
 
 
 @kernel
@@ -205,7 +209,7 @@ def window_at(t, index):  # type: ignore[no-untyped-def]
 
 @kernel
 def series_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).series_at + index * _SERIES_BYTES, SERIES)
+    return record_at(t, header_of(t).series_at + index * SERIES_BYTES, SERIES)
 
 
 @kernel
@@ -220,12 +224,12 @@ def account_at(t, index):  # type: ignore[no-untyped-def]
 
 @kernel
 def book_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).books_at + index * _BOOK_BYTES, BOOK)
+    return record_at(t, header_of(t).books_at + index * BOOK_BYTES, BOOK)
 
 
 @kernel
 def pair_at(t, index):  # type: ignore[no-untyped-def]
-    return record_at(t, header_of(t).pairs_at + index * _PAIR_BYTES, PAIR)
+    return record_at(t, header_of(t).pairs_at + index * PAIR_BYTES, PAIR)
 
 
 @kernel

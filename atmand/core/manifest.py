@@ -60,6 +60,8 @@ class Manifest:
     accounts: tuple[str, ...]
     source: str
     """sha256 of the generated module."""
+    signals: tuple[str, ...] = ()
+    """Names of the external signals that the strategies read; a SIGNAL row's `column` is a place in it."""
 
     def to_json(self) -> bytes:
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
@@ -74,6 +76,7 @@ class Manifest:
             books=tuple(BookPlan(**{**row, "values": tuple(row["values"])}) for row in document["books"]),
             accounts=tuple(document["accounts"]),
             source=document["source"],
+            signals=tuple(document.get("signals", ())),
         )
 
 

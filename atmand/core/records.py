@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 __all__ = [
     "AUDIT",
     "AUDIT_KINDS",
+    "COLUMN_HEAD",
+    "COLUMN_ROW",
     "COMMAND_HEAD",
     "EMPTY",
     "FEED_STATE_HEAD",
@@ -89,6 +91,8 @@ class Source(IntEnum):
     KITE = 1
     PAST = 2
     """Audit of a simulated past that was folded before the first session; its causes are numbered below zero."""
+    API = 3
+    """A request to the HTTP API: its sender is the record's `actor`."""
 
 
 class SessionFlag(IntEnum):
@@ -257,6 +261,23 @@ COMMAND_HEAD: Final = np.dtype(
     ]
 )
 
+# SIGNAL, FORECAST and SENTIMENT: values from outside, each in a numbered column of the program.
+COLUMN_HEAD: Final = np.dtype(
+    [
+        ("actor", "i8"),  # number of the token that sent it, 0 = the daemon's own producer
+        ("as_of_ns", "i8"),  # core time that the values are of
+        ("sha256", "u1", (32,)),  # of what they were made from: a request without its token, an artifact
+    ]
+)
+COLUMN_ROW: Final = np.dtype(
+    [
+        ("instrument", "i8"),  # dense id, -1 = every one
+        ("column", "i8"),  # for SIGNAL the place of the name in the manifest's `signals`
+        ("value", "f8"),
+        ("valid_until_ns", "i8"),  # core time from which the value is missing again, 0 = never
+    ]
+)
+
 AUDIT: Final = np.dtype(
     [
         ("kind", "i8"),
@@ -294,6 +315,9 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.LIMITS, 1): Shape(LIMITS_HEAD, LIMITS_ROW),
     (Kind.FEED_STATE, 1): Shape(FEED_STATE_HEAD, EMPTY),
     (Kind.GAP, 1): Shape(GAP_HEAD, EMPTY),
+    (Kind.FORECAST, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
+    (Kind.SENTIMENT, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
+    (Kind.SIGNAL, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
     (Kind.COMMAND, 1): Shape(COMMAND_HEAD, EMPTY),
     (Kind.TIMER, 1): Shape(EMPTY, EMPTY),
     **{(kind, 1): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from atmand.core.manifest import Program
-from atmand.core.words import StepFlag
 from atmand.lang.build import load_module, module_path, program_directory, write_module
 
 __all__ = ["BatchProgram", "build_batch"]
@@ -23,21 +22,20 @@ _HEAD: Final = '''"""A generated batch program; its file is named by the hash of
 import numpy as np
 from numba import njit, prange
 
-from atmand.core.batch import RESULT, begin_close, end_day, is_watched, mark, open_day, quote_close, take_trades
-from atmand.core.batch import walk_minute
-from atmand.core.decide import decide
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_watched, mark, open_day
+from atmand.core.batch import quote_close, take_trades, walk_minute
+from atmand.core.decide import decide, hold, needs_decision
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
-from atmand.core.layout import book_at, header_of, instrument_at, pair_at, series_at, verdict_at
+from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
+from atmand.core.layout import book_at, header_of, verdict_at
 from {program} import {names}
 
 
 '''
 
 _BODY: Final = '''@kernel
-def _step(t, index, pair, instrument, bar):
+def _step(t, index, pair, params_at, scale, bar):
     """Fold a closed bar into a pair's indicators; what the strategy says of it is left in the pair's verdict."""
-    scale = float(instrument.price_scale)
-    params_at = book_at(t, pair.book).params_at
     slab_at = pair.slab_at
     open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
     volume = float(bar.volume)
@@ -45,33 +43,12 @@ def _step(t, index, pair, instrument, bar):
 
 
 @kernel
-def _close(t, bars, present):
-    """Close a minute's bars and let their strategies decide; say whether anything is left in the market."""
-    busy = False
-    for number in range(header_of(t).series_n):
-        series = series_at(t, number)
-        if not present[series.instrument]:
-            continue
-        bar = bars[series.instrument]
-        instrument = instrument_at(t, series.instrument)
-        instrument.last_price = bar.close
-        index = series.first_pair
-        while index >= 0:
-            pair = pair_at(t, index)
-            _step(t, index, pair, instrument, bar)
-            if pair.quantity != 0 or verdict_at(t, index).flags & {enter}:
-                quote_close(t, instrument, bar)
-                decide(t, index, bar)
-            busy |= is_watched(pair)
-            index = pair.next_in_series
-        busy |= instrument.first_order >= 0
-    return busy
-
-
-@kernel
-def _fold(arena, t, bars, present, days, windows, hours, costs, equity, result, first, capital, keep):
+def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equity, result, first, capital, keep):
     """Fold the minutes from `first` on; return the one at which the table of trades was full, or their number."""
     h = header_of(t)
+    n_series, n_books, n_pairs, n_trades = h.series_n, h.books_n, h.pairs_n, h.trades_n
+    serieses, books, pairs, instruments = t + h.series_at, t + h.books_at, t + h.pairs_at, t + h.instruments_at
+    offset_ns = close_offset_ns(h)
     busy = first > 0
     counted = np.int64(0)
     for number in range(days.shape[0]):
@@ -83,13 +60,38 @@ def _fold(arena, t, bars, present, days, windows, hours, costs, equity, result, 
             busy = True
         total = np.int64(0)
         for minute in range(max(first, day.first), day.last):
-            if h.n_trades + h.pairs_n > h.trades_n:
+            if h.n_trades + n_pairs > n_trades:
                 return minute
             if busy:
-                walk_minute(t, bars[minute], present[minute])
-            begin_close(t, bars[minute, 0].start_ns)
-            busy = _close(t, bars[minute], present[minute])
-            total = mark(t, result)
+                walk_minute(t, starts[minute], columns[:, minute], present[minute])
+                busy = False
+            begin_close(t, starts[minute] + offset_ns)
+            for place in range(n_series):
+                series = record_at(serieses, place * SERIES_BYTES, SERIES)
+                column = series.instrument
+                if not present[minute, column]:
+                    continue
+                bar = Closing(
+                    starts[minute], columns[0, minute, column], columns[1, minute, column],
+                    columns[2, minute, column], columns[3, minute, column], columns[4, minute, column], np.int64(0),
+                )
+                instrument = record_at(instruments, column * INSTRUMENT_BYTES, INSTRUMENT)
+                instrument.last_price = bar.close
+                scale = float(instrument.price_scale)
+                index = series.first_pair
+                while index >= 0:
+                    pair = record_at(pairs, index * PAIR_BYTES, PAIR)
+                    params_at = record_at(books, pair.book * BOOK_BYTES, BOOK).params_at
+                    _step(t, index, pair, params_at, scale, bar)
+                    if needs_decision(pair, verdict_at(t, index).flags):
+                        quote_close(t, instrument, bar)
+                        decide(t, index, bar)
+                    else:
+                        hold(pair)
+                    busy |= is_watched(pair)
+                    index = pair.next_in_series
+                busy |= instrument.first_order >= 0
+            total = mark(books, n_books, pairs, n_pairs, instruments, result)
             if equity.shape[0] > 0:
                 equity[minute] = total
             if h.n_trades > counted:
@@ -101,34 +103,40 @@ def _fold(arena, t, bars, present, days, windows, hours, costs, equity, result, 
     result.net_paise = result.equity_paise - capital
     result.orders = h.orders_made
     result.fingerprint = h.fingerprint
-    return bars.shape[0]
+    return starts.shape[0]
 
 
 @routine
-def run(arena, bars, present, days, windows, hours, costs, equity, results, first, capital):
+def run(arena, starts, columns, present, days, windows, hours, costs, equity, results, first, capital):
     arena = noref(arena)
-    bars, present, days, windows, hours = noref(bars), noref(present), noref(days), noref(windows), noref(hours)
+    starts, columns, present, days = noref(starts), noref(columns), noref(present), noref(days)
+    windows, hours = noref(windows), noref(hours)
     costs, equity, results = noref(costs), noref(equity), noref(results)
     t = address_of(arena)
     header_of(t).n_trades = 0
     return _fold(
-        arena, t, bars, present, days, windows, hours, costs, equity, results[0], first, capital, True
+        arena, t, starts, columns, present, days, windows, hours, costs, equity, results[0], first, capital, True
     )
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def run_sets(template, scratch, bars, present, days, windows, hours, costs, values, results, capital):
+def run_sets(template, scratch, starts, columns, present, days, windows, hours, costs, values, results, capital):
     """Fold the same bars once a parameter set, a worker a row of `scratch`; every set begins with the template."""
     workers = scratch.shape[0]
     for worker in prange(workers):
-        _work(scratch[worker], template, bars, present, days, windows, hours, costs, values, results, capital,
-              worker, workers)
+        _work(
+            scratch[worker], template, starts, columns, present, days, windows, hours, costs, values, results, capital,
+            worker, workers,
+        )
 
 
 @routine
-def _work(arena, template, bars, present, days, windows, hours, costs, values, results, capital, first, stride):
+def _work(
+    arena, template, starts, columns, present, days, windows, hours, costs, values, results, capital, first, stride
+):
     arena, template = noref(arena), noref(template)
-    bars, present, days, windows, hours = noref(bars), noref(present), noref(days), noref(windows), noref(hours)
+    starts, columns, present, days = noref(starts), noref(columns), noref(present), noref(days)
+    windows, hours = noref(windows), noref(hours)
     costs, values, results = noref(costs), noref(values), noref(results)
     t = address_of(arena)
     none = np.zeros(0, np.int64)
@@ -139,7 +147,7 @@ def _work(arena, template, bars, present, days, windows, hours, costs, values, r
             slots[slot] = values[place, slot]
         header_of(t).n_trades = 0
         _fold(
-            arena, t, bars, present, days, windows, hours, costs, none, results[place], 0, capital, False
+            arena, t, starts, columns, present, days, windows, hours, costs, none, results[place], 0, capital, False
         )
 
 
@@ -166,9 +174,8 @@ def build_batch(program: Program, directory: Path | None = None) -> BatchProgram
     plans = program.manifest.structures
     imported = [f"{kind}_{plan.name}" for plan in plans for kind in ("step", "STATE", "PARAMS")]
     cases = "\n".join(_CASE.format(index=index, name=plan.name) for index, plan in enumerate(plans))
-    enter = int(StepFlag.ENTER_LONG | StepFlag.ENTER_SHORT)
     head = _HEAD.replace("{program}", module_path(program.source.decode(), directory).stem)
     text = head.replace("{names}", ", ".join(imported))
-    text += _BODY.replace("{cases}", cases).replace("{enter}", str(enter))
+    text += _BODY.replace("{cases}", cases)
     module = load_module(write_module(text, directory))
     return BatchProgram(module.run, module.run_sets)

@@ -17,21 +17,21 @@ from typing import Final, NoReturn
 import numpy as np
 
 from atmand.core.crossing import CROSSING
-from atmand.core.indicators import INDICATORS, Indicator
+from atmand.core.indicators import Indicator
 from atmand.lang.source import SourceText, StrategyError
 from atmand.lang.strategy import Parameter
+from atmand.lang.user_indicators import known_indicators
 
 __all__ = ["Compiled", "Compiler", "StateField", "Value"]
 
 FIELDS: Final = {"open": "open_", "high": "high", "low": "low", "close": "close", "volume": "volume"}
 """Bar fields and the locals that hold them in generated code; prices in rupees."""
 
+_INPUTS: Final = {**FIELDS, "start_ns": "bar.start_ns"}
 _CROSSINGS: Final = ("crosses_above", "crosses_below")
 _FUNCTIONS: Final = {"abs": (1, 1), "min": (2, 8), "max": (2, 8)}
 _ARITHMETIC: Final = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _COMPARISONS: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-_RECURSIVE_RING: Final = 50
-"""Periods of bars that a recursive indicator keeps, so that folding it again agrees to 1e-9."""
 _MAX_DEPTH: Final = 60
 _BLANK: Final = re.compile(r"#[^\n\r]*|[\n\r]")
 """Comments and line ends: an expression may be spread over lines, as inside parentheses."""
@@ -85,6 +85,7 @@ class Compiler:
         self._source = source
         self._params = params
         self._signals = signals
+        self._indicators = known_indicators()
         self._compiled_signals: dict[str, Value] = {}
         self._open_signals: list[str] = []
         self._instances: dict[str, str] = {}
@@ -224,9 +225,10 @@ class _Walk:
             return Value(f"p.{name}", _Type.NUMBER)
         if name in compiler._signals:
             return compiler._signal(name, depth + 1)
-        if name in INDICATORS:
-            self._refuse(node, f"{name} is an indicator and needs its arguments", f"write {_example(INDICATORS[name])}")
-        known = [*FIELDS, *compiler._params, *compiler._signals, *INDICATORS, *_CROSSINGS, *_FUNCTIONS]
+        if name in compiler._indicators:
+            example = _example(compiler._indicators[name])
+            self._refuse(node, f"{name} is an indicator and needs its arguments", f"write {example}")
+        known = [*FIELDS, *compiler._params, *compiler._signals, *compiler._indicators, *_CROSSINGS, *_FUNCTIONS]
         near = difflib.get_close_matches(name, known, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known)}"
         self._refuse(node, f"unknown name {name!r}", remedy)
@@ -254,8 +256,8 @@ class _Walk:
         if node.keywords:
             self._refuse(node, "named arguments are not part of the language", "give the arguments by place")
         name = node.func.id
-        if name in INDICATORS:
-            return self._indicator(node, INDICATORS[name], output, depth)
+        if name in self._compiler._indicators:
+            return self._indicator(node, self._compiler._indicators[name], output, depth)
         if output is not None:
             self._refuse(output[1], f"{name}(...) has no part {output[0]!r}", "remove it")
         if name in _CROSSINGS:
@@ -278,17 +280,13 @@ class _Walk:
         """Check an indicator's call; give it a state of its own, or the one that the same call has already."""
         self._check_output(node, row, output)
         arguments = list(node.args)
-        source = FIELDS["close"]
-        lookbacks = len(row.lookbacks)
-        if row.inputs == ("source",) and (len(arguments) > lookbacks or (arguments and self._is_series(arguments[0]))):
-            self._check_source(arguments[0], row)
-            source = self._number(arguments.pop(0), depth).code
+        sources = self._sources(node, arguments, row, depth)
         needed = sum(default is None for _, default, _ in row.lookbacks)
-        if not needed <= len(arguments) <= lookbacks:
-            wanted = f"{needed} to {lookbacks}" if needed < lookbacks else str(lookbacks)
-            self._refuse(
-                node, f"{row.name} takes {wanted} look-back(s), got {len(arguments)}", f"write {_example(row)}"
-            )
+        most = len(row.lookbacks) + len(row.numbers)
+        if not needed <= len(arguments) <= most:
+            wanted = f"{needed} to {most}" if needed < most else str(most)
+            what = "number(s)" if row.numbers else "look-back(s)"
+            self._refuse(node, f"{row.name} takes {wanted} {what}, got {len(arguments)}", f"write {_example(row)}")
         codes: list[str] = []
         tops: list[int] = []
         values: list[str | float] = []
@@ -298,15 +296,49 @@ class _Walk:
             codes.append(code)
             tops.append(top)
             values.append(value)
-        inputs = [source] if row.inputs == ("source",) else [FIELDS[name] for name in row.inputs]
-        call = f"{row.name}(s.{{}}, {', '.join([*inputs, *codes])})"
+        for place, number in enumerate(row.numbers, len(row.lookbacks)):
+            codes.append(self._float(arguments[place], row, number) if place < len(arguments) else repr(number[1]))
+        inputs = [sources.get(name) or _INPUTS[name] for name in row.inputs]
+        call = f"{row.name}({', '.join(['s.{}', *inputs, *codes])})"
         state = f"INDICATORS[{row.name!r}].state({', '.join(map(str, tops))})"
         local = self._instance("i", call, row.outputs, state, row.state(*tops))
-        self._grow_ring(row, tops, values, local, source)
+        self._grow_ring(row, tops, values, local, " ".join(sources.values()))
         code = f"{local}_{output[0]}" if output else local
         if code not in self._compiler.result.ready:
             self._compiler.result.ready.append(code)
         return Value(code, _Type.NUMBER)
+
+    def _sources(self, node: ast.Call, arguments: list[ast.expr], row: Indicator, depth: int) -> dict[str, str]:
+        """Take what an indicator is of from the front of its arguments: the close where nothing is given."""
+        taken = {"source": FIELDS["close"]} if "source" in row.inputs else {}
+        pair = "source2" in row.inputs
+        fixed = len(row.lookbacks) + len(row.numbers)
+        if pair or (taken and (len(arguments) > fixed or (arguments and self._is_series(arguments[0])))):
+            for name in ("source", "source2")[: 1 + pair]:
+                if not arguments:
+                    self._refuse(node, f"{row.name} is of two series", f"write {_example(row)}")
+                self._check_source(arguments[0], row)
+                taken[name] = self._number(arguments.pop(0), depth).code
+        return taken
+
+    def _float(self, node: ast.expr, row: Indicator, number: tuple[str, float, float, float]) -> str:
+        """Check a float argument: a number, or a parameter whose range lies in the indicator's."""
+        label, _, low, high = number
+        where = f"{label} of {row.name}"
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                if not low <= value <= high:
+                    self._refuse(node, f"{where} is {value:g}", f"use {low:g} to {high:g}")
+                return repr(float(value))
+            case ast.Name(id=name) if name in self._compiler._params:
+                bottom, top = self._compiler._params[name].range
+                if bottom < low or top > high:
+                    what = f"{where} may become {bottom if bottom < low else top:g}"
+                    self._refuse(node, what, f"keep its range in {low:g} to {high:g}")
+                return f"p.{name}"
+            case ast.Name(id=name):
+                self._name(node, name, 0)
+        self._refuse(node, f"{where} must be a number or a parameter", "name a parameter for it")
 
     def _is_series(self, node: ast.expr) -> bool:
         """Tell a source from a look-back: a bar field, a signal or anything computed is a source."""
@@ -316,7 +348,7 @@ class _Walk:
 
     def _check_source(self, node: ast.expr, row: Indicator) -> None:
         """Refuse a source that no bar changes: mostly a look-back that was computed."""
-        moving = (*FIELDS, *self._compiler._signals, *INDICATORS)
+        moving = (*FIELDS, *self._compiler._signals, *self._compiler._indicators)
         if not any(isinstance(part, ast.Name) and part.id in moving for part in ast.walk(node)):
             what = f"the source of {row.name} does not depend on the bar"
             self._refuse(node, what, "a look-back is a whole number or a parameter in bars")
@@ -369,7 +401,7 @@ class _Walk:
         inner = compiler._bars_behind(source)
         if local not in compiler._depth_of:
             compiler.result.warm_up.append((row, tuple(values), inner))
-        own = _RECURSIVE_RING * max(tops) if row.recursive else row.warm_up(*tops) + 1
+        own = row.kept(*tops)
         compiler._depth_of[local] = inner + own
         compiler.result.ring_bars = max(compiler.result.ring_bars, inner + own + 2)
 
@@ -391,5 +423,6 @@ def _reads(code: str, local: str) -> bool:
 
 
 def _example(row: Indicator) -> str:
-    arguments = ", ".join(str(default or 20) for _, default, _ in row.lookbacks)
+    series = ["close", "open"] if "source2" in row.inputs else []
+    arguments = ", ".join(series + [str(default or 20) for _, default, _ in row.lookbacks])
     return f"{row.name}({arguments})" + (f".{row.outputs[-1]}" if row.outputs else "")

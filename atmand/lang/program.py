@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from datetime import time
 from typing import Final
 
-from atmand.core.indicators import INDICATORS
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
 from atmand.lang.strategy import StrategyFile
 from atmand.lang.structure import Structure, compile_structure, warm_up_bars
+from atmand.lang.user_indicators import embedding, is_users
 
-__all__ = ["MODULE_HEAD", "Deployment", "GeneratedProgram", "generate", "module_text", "parameter_values"]
+__all__ = ["Deployment", "GeneratedProgram", "generate", "module_head", "module_text", "parameter_values"]
 
-MODULE_HEAD: Final = f'''"""A generated program; its file is named by the hash of this text."""
+_HEAD: Final = '''"""A generated program; its file is named by the hash of this text."""
 
 import math
 
@@ -30,7 +30,8 @@ import numpy as np
 from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
 from atmand.core.decide import decide, mark_books
-from atmand.core.indicators import INDICATORS, lookback, {", ".join(sorted(INDICATORS))}
+from atmand.core.indicators import INDICATORS, lookback
+{imports}
 from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
 from atmand.core.layout import series_at, verdict_at
@@ -225,12 +226,28 @@ def module_text(structures: Sequence[Structure]) -> str:
             )
         )
         sizes.append(_SIZE.format(index=index, state_bytes=plan.state_bytes))
-    text = MODULE_HEAD + "\n\n".join(structure.text for structure in structures) + "\n"
+    text = module_head(structures) + "\n\n".join(structure.text for structure in structures) + "\n"
     text += _STEP.format(cases="\n".join(cases), sizes="\n".join(sizes))
     tail = _TAIL
     for kind in Kind:
         tail = tail.replace(f"{{{kind.name}}}", str(int(kind)))
     return text + tail
+
+
+def module_head(structures: Sequence[Structure]) -> str:
+    """Write the imports of a generated module: of the indicators, those that the structures use.
+
+    A user's own come as the text of their file, so that the module is whole wherever it goes.
+    """
+    steps: dict[str, set[str]] = {}
+    for structure in structures:
+        for row, _, _ in structure.compiled.warm_up:
+            steps.setdefault(row.module, set()).add(row.name)
+    ours = {module: sorted(names) for module, names in sorted(steps.items()) if not is_users(module)}
+    users = {module: sorted(names) for module, names in sorted(steps.items()) if is_users(module)}
+    lines = [f"from {module} import {', '.join(names)}" for module, names in ours.items()]
+    text = _HEAD.replace("{imports}\n", "".join(f"{line}\n" for line in lines))
+    return text + "".join(embedding(module, names) for module, names in users.items())
 
 
 def parameter_values(deployment: Deployment) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +17,9 @@ from atmand.core.manifest import StructurePlan
 from atmand.core.words import StepFlag
 from atmand.lang.expressions import Compiled, Compiler
 from atmand.lang.strategy import Strategy, StrategyFile
+from atmand.lang.user_indicators import is_users
 
 __all__ = ["Structure", "compile_expression", "compile_structure", "warm_up_bars"]
-
-_PERIODS: Final = 25
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,12 @@ def compile_expression(file: StrategyFile, text: str) -> Structure:
 
 
 def warm_up_bars(structure: Structure, values: Mapping[str, float]) -> tuple[int, int]:
-    """Return how many bars the strategy needs before it may decide, and how many are worth fetching, at these values.
-
-    The share of bars older than 25 periods in Wilder's average is below 2e-11, and smaller in the others.
-    """
+    """Return how many bars the strategy needs before it may decide, and how many are worth fetching."""
     warm, fetch = 1, 1
     for row, arguments, inner in structure.compiled.warm_up:
         numbers = [int(values[argument]) if isinstance(argument, str) else int(argument) for argument in arguments]
-        own = row.warm_up(*numbers) + 1
-        warm = max(warm, own + inner)
-        fetch = max(fetch, (_PERIODS * max(numbers) if row.recursive else own) + inner)
+        warm = max(warm, row.warm_up(*numbers) + 1 + inner)
+        fetch = max(fetch, row.fetched(*numbers) + inner)
     return warm, fetch
 
 
@@ -115,7 +110,8 @@ def step_%%(t, index, s, p, bar, open_, high, low, close, volume):
     {body}
 """
     lookbacks = sum(1 << slot for slot, name in enumerate(params) if name in compiled.lookbacks)
-    name = hashlib.sha256(f"{text}{strategy.period_ns}{lookbacks}".encode()).hexdigest()[:12]
+    users = sorted({row.module for row, _, _ in compiled.warm_up if is_users(row.module)})
+    name = hashlib.sha256(f"{text}{strategy.period_ns}{lookbacks}{''.join(users)}".encode()).hexdigest()[:12]
     plan = StructurePlan(
         name=name,
         period_ns=strategy.period_ns,

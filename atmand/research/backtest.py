@@ -27,6 +27,8 @@ from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
 __all__ = ["Backtest", "Result", "instruments_of", "pairs_of", "run_backtest"]
 
 _MINUTE_NS: Final = 60_000_000_000
+_TRADE_ROWS: Final = 1 << 16
+"""Most trades that close in a session."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Result:
     costs_note: str
     fills: NDArray[Any] = field(default_factory=lambda: np.zeros(0, AUDIT), repr=False, compare=False)
     """Audit rows of all fills, in order; an instrument's number is its column of the bars."""
+    slippage: tuple[int, ...] = ()
+    """In paise, one for each trade: what its market orders paid beyond the middle of the touch."""
 
     def summary(self) -> dict[str, Any]:
         """Return totals in paise, win rate and the worst drawdown of the equity curve."""
@@ -106,9 +110,10 @@ class _Run:
             plan.costs_as_of,
             plan.terms,
         )
-        self._driver = BarDriver(program, market, self._take)
+        self._driver = BarDriver(program, market, self._take, _TRADE_ROWS)
         self._fold: TradeFold | None = None
         self._trades: list[Trade] = []
+        self._slippage: list[int] = []
         self._equity: list[tuple[int, int]] = []
         self._orders: list[NDArray[Any]] = []
         self._sessions = 0
@@ -120,6 +125,10 @@ class _Run:
         self._fold = TradeFold(self._program.manifest, engine.layout.keys, engine.table("pairs"))
         self._sessions += 1
         self._driver.run(self._grid[places], self._present[places])
+        closed = int(self._driver.engine.header["n_trades"])
+        if closed > _TRADE_ROWS:
+            raise AtmandError(f"session {day}", f"{closed} trades", f"at most {_TRADE_ROWS}: test fewer instruments")
+        self._slippage += self._driver.engine.table("trades")["slippage_paise"][:closed].tolist()
 
     def result(self) -> Result:
         rows = np.concatenate(self._orders) if self._orders else np.zeros(0, AUDIT)
@@ -132,6 +141,7 @@ class _Run:
             bars=int(self._present.sum()),
             costs_note=f"costs as of {as_of}" if as_of else "costs of each day",
             fills=rows[rows["kind"] == Kind.AUDIT_FILL],
+            slippage=tuple(self._slippage),
         )
 
     def _take(self, rows: NDArray[Any]) -> None:

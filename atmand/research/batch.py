@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from atmand.core.bars import IST_NS
 from atmand.core.batch import BOOK_HOURS, DAY, RESULT
 from atmand.core.jit import kernel_rows
-from atmand.core.layout import ARENA, BAR, TRADE
+from atmand.core.layout import ARENA, TRADE
 from atmand.core.manifest import Manifest, Program
 from atmand.core.records import SESSION_ROW
 from atmand.core.state import table
@@ -33,6 +33,7 @@ __all__ = ["Batch", "BatchRun", "is_batchable"]
 
 _MINUTE_NS: Final = 60_000_000_000
 _DAY_NS: Final = 86_400_000_000_000
+_COLUMNS: Final = ("open", "high", "low", "close", "volume")
 _TRADE_ROWS: Final = 1 << 14
 _SET_TRADE_ROWS: Final = 64
 _APART_BYTES: Final = 4096
@@ -70,13 +71,11 @@ class Batch:
         if not len(times):
             raise AtmandError("bars", "there are none in the range", "choose other dates")
         self._program, self._market = program, market
+        self._templates: dict[int, NDArray[np.uint8]] = {}
         self._batch: BatchProgram = build_batch(program)
         traded = _in_sessions(times)
         self.times, self._present = times[traded], present[traded]
-        rows = np.zeros(self._present.shape, BAR)
-        for name in bars.dtype.names or ():
-            rows[name] = bars[name][traded]
-        self._bars = kernel_rows(rows)
+        self._columns = np.stack([np.ascontiguousarray(bars[name][traded]) for name in _COLUMNS])
         self._days, self._windows, self._hours, self._costs = _sessions(
             program.manifest, market.costs_as_of, self.times
         )
@@ -94,11 +93,11 @@ class Batch:
             book = table(arena, "books")[0]
             at, size = int(book["params_at"]), int(book["params_size"])
             arena[at : at + size].view(np.float64)[:] = values
-        equity = np.zeros(len(self._bars), np.int64)
+        equity = np.zeros(len(self.times), np.int64)
         result = self._results(1)
         trades: list[NDArray[Any]] = []
         done = 0
-        while done < len(self._bars):
+        while done < len(self.times):
             done = int(self._batch.run(arena, *self._inputs(), equity, result, done, self._capital))
             count = int(arena[: ARENA.itemsize].view(ARENA)["n_trades"][0])
             trades.append(table(arena, "trades")[:count].copy())
@@ -120,8 +119,8 @@ class Batch:
 
     def _inputs(self) -> tuple[Any, ...]:
         return (
-            self._bars, self._present, kernel_rows(self._days), kernel_rows(self._windows), kernel_rows(self._hours),
-            kernel_rows(self._costs),
+            self.times, self._columns, self._present, kernel_rows(self._days), kernel_rows(self._windows),
+            kernel_rows(self._hours), kernel_rows(self._costs),
         )  # fmt: skip
 
     def _results(self, count: int) -> NDArray[Any]:
@@ -131,9 +130,11 @@ class Batch:
 
     def _opened(self, trade_rows: int) -> NDArray[np.uint8]:
         """Return an arena as it is before the first session's first record."""
-        driver = BarDriver(self._program, self._market, lambda _: None, trade_rows)
-        driver.open(_day(int(self._days["date"][0])))
-        return driver.engine.layout.arena
+        if trade_rows not in self._templates:
+            driver = BarDriver(self._program, self._market, lambda _: None, trade_rows)
+            driver.open(_day(int(self._days["date"][0])))
+            self._templates[trade_rows] = driver.engine.layout.arena
+        return self._templates[trade_rows].copy()
 
 
 def _in_sessions(times: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -153,7 +154,10 @@ def _sessions(
     manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Lay the sessions out: DAY rows, all their windows, BOOK_HOURS a (day, book), and cost rows a day."""
-    days, windows, hours, costs = [], [], [], []
+    days: list[tuple[int, ...]] = []
+    windows: list[tuple[int, ...]] = []
+    hours: list[list[tuple[int, int, int]]] = []
+    costs: list[NDArray[Any]] = []
     for day, places in days_of(times):
         own = session_windows(day)
         opened, closed = min(window.open_ns for window in own), max(window.close_ns for window in own)

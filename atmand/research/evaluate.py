@@ -15,7 +15,7 @@ from atmand.core.layout import VERDICT
 from atmand.errors import AtmandError, UsageError
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
-from atmand.lang.program import MODULE_HEAD
+from atmand.lang.program import module_head
 from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.lang.strategy import StrategyFile, is_usable_name, strategy_of
 from atmand.lang.structure import compile_expression
@@ -50,7 +50,7 @@ def command(
     bars = load_bars(data, None if instrument is None else [instrument.rpartition(":")[2]])
     file = _file(expression, params)
     structure = compile_expression(file, expression)
-    text = MODULE_HEAD + structure.text + _RUN.format(name=structure.name)
+    text = module_head([structure]) + structure.text + _RUN.format(name=structure.name)
     module = load_module(write_module(text, program_directory()))
     fixed = np.array([*params.values()] or [0.0], np.float64).view(np.uint8)
     for symbol, series in bars.series.items():

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from atmand.errors import UsageError
+from atmand.ledger.trades import Trade
 from atmand.research.backtest import Result, instruments_of, run_backtest
 from atmand.research.bootstrap import Intervals, intervals
 from atmand.research.charges import costs_by_kind
 from atmand.research.figures import Curve, Figures, buy_and_hold, cash, curve_of, figures_of
 from atmand.research.selection import Deflated, Trials, deflated_sharpe, sharpe_of_days
-from atmand.research.slippage import Slippage, net_at, slippage_of
+from atmand.research.slippage import net_at
 from atmand.research.study import Conduct, Question, Recorded, Study, open_study, record
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BacktestRun", "backtest"]
 
+_NO_TRADE: Final = Trade("", "", "", "", "", "", 1, 0, 0, 0, 0, 0, "", "", "")
 _BESIDE: Final = ("total_return", "annual_return", "volatility", "sharpe", "sortino", "calmar", "worst_drawdown")
 
 
@@ -40,7 +42,6 @@ class BacktestRun:
     performance: Figures
     beside: Mapping[str, Curve]
     """Equity of `buy_and_hold` and of `cash`."""
-    slippage: Slippage
     intervals: Intervals
     deflated: Deflated
     recorded: Recorded
@@ -52,7 +53,9 @@ class BacktestRun:
         """The closed trades, a row each, with the keys of `--json`."""
         import polars as pl
 
-        return pl.DataFrame(self.trades_json(), infer_schema_length=None)
+        # One row more gives the columns their types where no trade was made.
+        rows = [*self.trades_json(), {**_NO_TRADE.to_json(), "slippage_paise": 0}]
+        return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"model_sha256": pl.String})[:-1]
 
     @cached_property
     def equity(self) -> pl.DataFrame:
@@ -69,7 +72,7 @@ class BacktestRun:
     @property
     def figures(self) -> dict[str, Any]:
         """The totals and the figures in one table."""
-        return {**self.result.summary(), **self.performance.to_json(), "slippage_paise": self.slippage.total_paise}
+        return {**self.result.summary(), **self.performance.to_json(), "slippage_paise": sum(self.result.slippage)}
 
     @property
     def notes(self) -> list[str]:
@@ -81,7 +84,7 @@ class BacktestRun:
         """Return the trades with the keys that every verb prints, and their slippage."""
         return [
             {**trade.to_json(), "slippage_paise": slipped}
-            for trade, slipped in zip(self.result.trades, self.slippage.trades, strict=True)
+            for trade, slipped in zip(self.result.trades, self.result.slippage, strict=True)
         ]
 
     def beside_json(self) -> dict[str, dict[str, Any]]:
@@ -114,7 +117,7 @@ class BacktestRun:
 
     def slippage_json(self) -> dict[str, Any]:
         """Return the slippage of all trades, and the net result at other multiples of it."""
-        slipped = self.slippage.total_paise
+        slipped = sum(self.result.slippage)
         net = sum(trade.net_paise for trade in self.result.trades)
         return {"slippage_paise": slipped, "net_paise": net_at(net, slipped)}
 
@@ -161,7 +164,6 @@ def backtest(question: Question, conduct: Conduct, on_bars: Callable[[int, int],
         curve=curve,
         performance=performance,
         beside={"buy_and_hold": held, "cash": cash(held, conduct.cash_percent)},
-        slippage=slippage_of(result.trades, result.fills, study.bars),
         intervals=intervals(curve.returns, int(result.digest[:16], 16)),
         deflated=deflated_sharpe(curve.returns, recorded.trials),
         recorded=recorded,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -12,11 +14,12 @@ from playwright.async_api import Browser, Page
 
 from atmand.api.server import ApiServer
 from atmand.api.settings import ApiSettings
+from atmand.api.tokens import TOKENS, Tokens
 
 
 @pytest.fixture
-def day() -> GrowingDay:
-    return GrowingDay()
+def day(tmp_path: Path) -> GrowingDay:
+    return GrowingDay(tokens=Tokens(tmp_path / TOKENS))
 
 
 @pytest.fixture
@@ -24,8 +27,9 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers, with news ten times a second; what still runs at the end is stopped."""
     servers: list[ApiServer] = []
 
-    async def serve_one(day: GrowingDay, port: int = 0) -> ApiServer:
-        servers.append(ApiServer(ApiSettings(port=port), day, news_every_s=0.1))
+    async def serve_one(day: GrowingDay, port: int = 0, **settings: Any) -> ApiServer:
+        chosen = ApiSettings(port=port, **settings)
+        servers.append(ApiServer(chosen, day, day.tokens, day.submit, news_every_s=0.1, clock=lambda: day.seconds))
         await servers[-1].start()
         return servers[-1]
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Literal
 
+from atmand.api.door import Ack, Sender, Write, WriteError
 from atmand.api.metrics import BookMeasures, Histogram, Measures
 from atmand.api.source import Health
+from atmand.api.tokens import Tokens
 
 IST = timezone(timedelta(hours=5, minutes=30))
 DAY = date(2026, 7, 6)
@@ -28,7 +30,7 @@ RULES = {
 
 @dataclass
 class GrowingDay:
-    """Implements `Source`. What a test wants to differ, it sets."""
+    """Implements `Source`, and `submit` as `Submit`. What a test wants to differ, it sets."""
 
     seed: int = 7
     phase: Literal["starting", "running", "draining"] = "running"
@@ -43,6 +45,13 @@ class GrowingDay:
     """Bytes more in each status, to fill a slow listener's socket."""
     failing: set[str] = field(default_factory=set)
     """Names of methods that raise."""
+    tokens: Tokens = field(default_factory=Tokens)
+    written: list[tuple[Write, Sender]] = field(default_factory=list)
+    """What was submitted."""
+    seconds: float = 0.0
+    """What the limits on failures and writes take for the time."""
+    refusing: WriteError | None = None
+    """What `submit` raises."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -270,6 +279,20 @@ class GrowingDay:
             "created": iso(self._now - timedelta(hours=2)),
             "strategies": [{"name": name, "weight": 1.0, "params": params} for name in self.names],
         }
+
+    def reload(self) -> dict[str, Any]:
+        self._may("reload")
+        change = {"path": "log.level", "old": "info", "new": "debug"}
+        done = {"asked": 2, "done": 2, "ok": True, "error": None, "live": [change], "waiting": [], "strategies": []}
+        return {**self._head, **done}
+
+    async def submit(self, write: Write, sender: Sender) -> Ack:
+        self._may("submit")
+        if self.refusing is not None:
+            raise self.refusing
+        repeated = any(known.key == sender.key is not None for _, known in self.written)
+        self.written.append((write, sender))
+        return Ack(self.sequence, ns(self._now), {"written": type(write).__name__}, repeated)
 
     async def trades(self, *, limit: int, before: str | None, strategy: str | None, past: bool) -> dict[str, Any]:
         self._may("trades")

@@ -24,7 +24,7 @@ from atmand.api.settings import ApiSettings
 from atmand.errors import AtmandError, UsageError
 from atmand.ledger.trades import Trade
 
-RESOURCES = ("status", "positions", "orders", "trades", "equity", "params")
+RESOURCES = ("status", "positions", "orders", "trades", "equity", "params", "reload")
 
 
 async def refused(client: ClientSession, path: str, status: int, method: str = "GET", **more: Any) -> dict[str, str]:
@@ -319,29 +319,31 @@ async def test_files_are_kept_for_ever_under_a_name_of_their_version(client: Cli
 
 
 async def test_a_port_in_use_is_named_with_its_remedy(server: ApiServer, day: GrowingDay) -> None:
-    second = ApiServer(ApiSettings(port=server.port), day)
+    second = ApiServer(ApiSettings(port=server.port), day, day.tokens, day.submit)
     with pytest.raises(ApiError, match=rf"port {server.port} is in use; --port 0 .*\[api\] port"):
         await second.start()
     await second.stop()
 
 
 async def test_a_stopped_server_frees_its_port_and_starts_again(day: GrowingDay) -> None:
-    first = ApiServer(ApiSettings(port=0), day)
+    first = ApiServer(ApiSettings(port=0), day, day.tokens, day.submit)
     port = await first.start()
     assert first.url == f"http://127.0.0.1:{port}/"
     await first.stop()
     await first.stop()
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
         pass
-    again = ApiServer(ApiSettings(port=port), day)
+    again = ApiServer(ApiSettings(port=port), day, day.tokens, day.submit)
     assert await again.start() == port
     await again.stop()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.com"])
-def test_only_loopback_addresses_can_be_configured(host: str) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"host": "example.com"}, {"host": ""}, {"signal_sources": ["10.0.0.1/8"]}, {"trusted_proxies": ["x"]}]
+)
+def test_addresses_that_are_none_are_refused_with_a_remedy(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refusal:
-        ApiSettings(host=host)
+        ApiSettings.model_validate(settings)
     assert refusal.value.errors()[0]["ctx"]["remedy"]
     assert ApiSettings(host="localhost").host == "127.0.0.1"
 

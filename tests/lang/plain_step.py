@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from plain_indicators import plain_steps
 
-from atmand.core import crossing, indicators
+from atmand.core import crossing
+from atmand.core.indicators import INDICATORS
 from atmand.core.layout import VERDICT
 from atmand.lang.expressions import FIELDS
 from atmand.lang.source import SourceText
@@ -60,10 +62,10 @@ def evaluate(file: StrategyFile, expression: str, bars: list[dict[str, np.float6
 
 def _namespace(structure: Structure) -> dict[str, Any]:
     names: dict[str, Any] = {"np": np, "math": math, "VERDICT": VERDICT, "kernel": lambda function: function}
-    for room in (indicators, crossing):
-        for name in room.__all__:
-            kept = getattr(room, name)
-            names[name] = getattr(kept, "py_func", kept)
+    names.update(plain_steps(), INDICATORS=INDICATORS)
+    for name in crossing.__all__:
+        kept = getattr(crossing, name)
+        names[name] = getattr(kept, "py_func", kept)
     exec(structure.text, names)
     return names
 

@@ -86,6 +86,28 @@ def test_an_indicator_of_an_indicator_waits_for_both() -> None:
     np.testing.assert_allclose(mine, talib.SMA(talib.RSI(close, 14), 5), rtol=1e-9)
 
 
+def test_numbers_behind_the_look_backs_and_second_series_equal_talib() -> None:
+    bars = random_bars(8, 120)
+    close, opened, volume = (np.array([bar[name] for bar in bars]) for name in ("close", "open", "volume"))
+    file = file_of("close > 1", {"width": Parameter(default=2, range=(1, 3))})
+    for expression, theirs in (
+        ("bbands(10, width).upper", talib.BBANDS(close, 10, 2.5, 2.5)[0]),
+        ("bbands(open, 10, 1.5).lower", talib.BBANDS(opened, 10, 1.5, 1.5)[2]),
+        ("bbands(10).middle", talib.SMA(close, 10)),
+        ("correl(close, open, 10)", talib.CORREL(close, opened, 10)),
+        ("beta(open, close, 5)", talib.BETA(opened, close, 5)),
+        ("obv(open)", talib.OBV(opened, volume)),
+    ):
+        mine = evaluate(file, expression, bars, width=2.5)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9, err_msg=expression)
+
+
+def test_a_parameter_that_changes_a_state_folds_it_again() -> None:
+    declared = {"share": Parameter(default=0.02, range=(0.01, 0.1)), "width": Parameter(default=2, range=(1, 3))}
+    once = compile_structure(file_of("close > sar(share) and close > width", declared))
+    assert once.compiled.lookbacks == {"share"}
+
+
 def test_state_does_not_depend_on_how_a_condition_short_circuits() -> None:
     bars = random_bars(7, 80)
     file = file_of("close > 1")
@@ -116,8 +138,8 @@ def test_the_same_call_is_computed_once() -> None:
         ("rsi(period + 1) > 50", 5, "does not depend on the bar; a look-back is a whole number"),
         ("sma(close, 2.5) > 1", 12, "must be a whole number or a parameter in bars"),
         ("sma(close, True) > 1", 12, "must be a whole number"),
-        ("sma() > close", 1, "sma takes 1 look-back(s), got 0; write sma(20)"),
-        ("ema(close, 3, 4) > close", 1, "ema takes 1 look-back(s), got 2"),
+        ("sma(close, 5, 6) > close", 1, "sma takes 0 to 1 look-back(s), got 2; write sma(30)"),
+        ("ema(close, 3, 4) > close", 1, "ema takes 0 to 1 look-back(s), got 2"),
         ("macd(12, 26, 9) > 0", 1, "has several parts; choose one of .macd, .signal, .hist"),
         ("macd(12, 26, 9).hits > 0", 1, "did you mean .hist?"),
         ("rsi(14).hist > 0", 1, "has no part 'hist'"),
@@ -125,6 +147,13 @@ def test_the_same_call_is_computed_once() -> None:
         ("min(close) > 1", 1, "min takes 2 to 8 arguments, got 1"),
         ("rsi(period=14) > 1", 1, "named arguments are not part of the language"),
         ("level(3) > 1", 1, "level is not a function; remove the parentheses"),
+        ("bbands(20, 2, 2).upper > 1", 8, "the source of bbands does not depend on the bar"),
+        ("bbands(close, 20, 2, 2).upper > 1", 1, "bbands takes 0 to 2 number(s), got 3; write bbands(20).lower"),
+        ("sar(2) > 1", 5, "acceleration of sar is 2; use 0 to 1"),
+        ("sar(level) > 1", 5, "acceleration of sar may become 100; keep its range in 0 to 1"),
+        ("sar(close) > 1", 5, "acceleration of sar must be a number or a parameter"),
+        ("correl(30) > 1", 8, "the source of correl does not depend on the bar"),
+        ("correl(close) > 1", 1, "correl is of two series; write correl(close, open, 30)"),
         ("1 < 2", 1, "compares constants: always the same"),
         ("close / 0 > 1", 1, "division by zero"),
         ("close in 5", 1, "this comparison is not part of the language"),

@@ -102,3 +102,14 @@ def test_a_document_adds_up(tmp_path: Path) -> None:
     assert run.equity["equity_paise"].to_list() == [paise for _, paise in run.result.equity]
     assert run.trades["net_paise"].sum() == told["net_paise"]
     assert run.figures["total_return"] == pytest.approx(run.equity["equity_paise"][-1] / CAPITAL - 1)
+
+
+def test_a_strategy_that_never_trades_has_tables_and_a_page_too(tmp_path: Path) -> None:
+    run = ran(
+        tmp_path, text=TUNED.replace("crosses_above(ema(3), ema(8))", "close > 1000000").replace("short", "# short")
+    )
+    assert run.trades.height == 0 and run.trades["net_paise"].sum() == 0
+    assert run.performance.sharpe is None and run.deflated.probability is None
+    assert run.document()["figures"]["win_rate"] is None
+    run.write_trades(tmp_path / "trades.parquet")
+    assert "undefined" in run.html(tmp_path / "page.html").read_text("utf-8")
