@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from typing import Any, Final
 
 import numba
@@ -81,14 +80,14 @@ class Batch:
         )
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
-    @cached_property
+    @property
     def session_ends(self) -> NDArray[np.int64]:
         """Places of each session's last minute."""
         return np.asarray(self._days["last"], np.int64) - 1
 
     def run(self, values: NDArray[np.float64] | None = None) -> BatchRun:
         """Fold all bars once, with other values of the first book's parameters where they are given."""
-        arena = self._template.copy()
+        arena = self._opened(_TRADE_ROWS)
         if values is not None:
             book = table(arena, "books")[0]
             at, size = int(book["params_at"]), int(book["params_size"])
@@ -112,10 +111,6 @@ class Batch:
         results = self._results(len(values))
         self._batch.run_sets(template, scratch, *self._inputs(), values, results, self._capital)
         return results
-
-    @cached_property
-    def _template(self) -> NDArray[np.uint8]:
-        return self._opened(_TRADE_ROWS)
 
     def _inputs(self) -> tuple[Any, ...]:
         return (

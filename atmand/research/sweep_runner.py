@@ -24,7 +24,6 @@ from atmand.research.backtest import Backtest, instruments_of, pairs_of, run_bac
 from atmand.research.bar_driver import DrivenMarket
 from atmand.research.batch import Batch, is_batchable
 from atmand.research.figures import curve_of
-from atmand.research.slippage import slippage_of
 from atmand.research.walk_forward import daily_returns
 
 __all__ = ["BacktestRunner", "BatchRunner", "SweepRunner", "fastest_runner", "result_dtype", "run_set"]
@@ -75,7 +74,7 @@ def run_set(plan: Backtest, program: Program, values: NDArray[np.float64], dtype
     for name in ("gross_paise", "costs_paise", "net_paise", "max_drawdown_paise"):
         row[name] = totals[name]
     row["trades"] = len(result.trades)
-    row["slippage_paise"] = slippage_of(result.trades, result.fills, plan.bars).total_paise
+    row["slippage_paise"] = sum(result.slippage)
     returns = curve.returns
     row["mean"] = returns.mean() if len(returns) else 0.0
     row["deviation"] = returns.std(ddof=1) if len(returns) > 1 else 0.0
