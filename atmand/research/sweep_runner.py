@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.jit import JIT
 from atmand.core.manifest import Program
 from atmand.history.bars import aligned
 from atmand.lang.build import load_program
@@ -151,7 +152,8 @@ def fastest_runner(plan: Backtest, program: Program, sessions: int, workers: int
 
 
 def _runner(plan: Backtest, program: Program, sessions: int) -> SweepRunner:
-    serves = is_batchable(program.manifest) and len(program.manifest.books) == 1
+    # Interpreted, the compiled loop is no faster than the records' way.
+    serves = JIT and is_batchable(program.manifest) and len(program.manifest.books) == 1
     return BatchRunner(plan, program, sessions) if serves else BacktestRunner(plan, program, sessions)
 
 
