@@ -236,20 +236,20 @@ def quote_close(t, instrument, bar):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mark(books, n_books, pairs, n_pairs, instruments, result):  # type: ignore[no-untyped-def]
-    """Value the books at the last prices; return their sum. The tables are given by their addresses."""
+def mark(t, books, n_books, pairs, n_pairs, instruments, result):  # type: ignore[no-untyped-def]
+    """Value the books at the last prices; return their sum. The tables are given by where they begin."""
     for index in range(n_books):
-        book = record_at(books, index * BOOK_BYTES, BOOK)
+        book = record_at(t, books + index * BOOK_BYTES, BOOK)
         book.equity_paise = book.cash_paise
     for index in range(n_pairs):
-        pair = record_at(pairs, index * PAIR_BYTES, PAIR)
+        pair = record_at(t, pairs + index * PAIR_BYTES, PAIR)
         if pair.quantity != 0:
-            book = record_at(books, pair.book * BOOK_BYTES, BOOK)
-            instrument = record_at(instruments, pair.instrument * INSTRUMENT_BYTES, INSTRUMENT)
+            book = record_at(t, books + pair.book * BOOK_BYTES, BOOK)
+            instrument = record_at(t, instruments + pair.instrument * INSTRUMENT_BYTES, INSTRUMENT)
             book.equity_paise += pair.quantity * instrument.last_price
     total = np.int64(0)
     for index in range(n_books):
-        total += record_at(books, index * BOOK_BYTES, BOOK).equity_paise
+        total += record_at(t, books + index * BOOK_BYTES, BOOK).equity_paise
     result.peak_paise = max(result.peak_paise, total)
     result.max_drawdown_paise = max(result.max_drawdown_paise, result.peak_paise - total)
     return total

@@ -40,8 +40,8 @@ class Engine:
     """One arena and the fold over it.
 
     `decoders` maps a record's source to the feed's decoder; `programs` returns the loaded program whose manifest has
-    the given sha256, `books` the books document of a sha256: what a session begins with. `trade_rows` closed trades are
-    kept in the arena.
+    the given sha256, `books` the books document of a sha256: what a session begins with. `kept` closed trades and fills
+    stay in the arena.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Engine:
         decoders: Mapping[int, Decoder],
         programs: Callable[[bytes], Program],
         books: Callable[[bytes], dict[str, Any]] | None = None,
-        trade_rows: int = 1,
+        kept: int = 1,
     ) -> None:
         self._decoders = decoders
         self._programs = programs
         self._carried_books = books
         self._opening = False
-        self._trade_rows = trade_rows
+        self._kept = kept
         self._ticks: NDArray[Any] = np.zeros(MAX_TICKS, TICK)
         self._tick_rows = kernel_rows(self._ticks)
         self._tick_bytes = self._ticks.view(np.uint8)
@@ -174,7 +174,7 @@ class Engine:
         session, windows = head_and_rows(self._session)
         _, instruments = head_and_rows(self._instruments)
         opened_ns = self._session.time_ns
-        after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns, self._trade_rows)
+        after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns, self._kept)
         if self._layout is not None and not self._opening:
             books = books_document(self._layout)
             carry_over(self._layout, after, pairs["copy_from"])

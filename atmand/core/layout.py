@@ -154,6 +154,7 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "outputs": AUDIT,
     "costs": COSTS,
     "trades": TRADE,
+    "fills": AUDIT,
 }
 
 ARENA: Final = np.dtype(
@@ -164,7 +165,7 @@ ARENA: Final = np.dtype(
         ("seed", "u8"),
         ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
-        *_rows("refold", "n_outputs", "n_closed", "n_trades", "next_order", "next_trade"),
+        *_rows("refold", "n_outputs", "n_closed", "n_trades", "n_fills", "next_order", "next_trade"),
         *_rows(*_COUNTERS),
         *[(f"{name}_{part}", "i8") for name in TABLES for part in ("at", "n")],
     ]
@@ -183,6 +184,7 @@ _ORDER_BYTES: Final = ORDER.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
 _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
+_FILL_BYTES: Final = AUDIT.itemsize
 _TRADE_BYTES: Final = TRADE.itemsize
 
 
@@ -256,6 +258,11 @@ def output_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def trade_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).trades_at + index * _TRADE_BYTES, TRADE)
+
+
+@kernel
+def fill_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).fills_at + index * _FILL_BYTES, AUDIT)
 
 
 @kernel

@@ -15,6 +15,7 @@ from atmand.core.layout import (
     account_at,
     book_at,
     cost_at,
+    fill_at,
     header_of,
     instrument_at,
     order_at,
@@ -26,7 +27,7 @@ from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.market.costs import dp_costs, order_costs
 
-__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "make_order", "transition"]
+__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "fingerprint_after", "make_order", "transition"]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -47,8 +48,6 @@ _EXIT: Final = np.int64(Purpose.EXIT)
 _TARGET: Final = np.int64(Purpose.TARGET)
 _MARKET: Final = np.int64(OrderKind.MARKET)
 
-_AUDIT_DECISION: Final = np.int64(Kind.AUDIT_DECISION)
-_AUDIT_MARK: Final = np.int64(Kind.AUDIT_MARK)
 _AUDIT_INTENT: Final = np.int64(Kind.AUDIT_INTENT)
 _AUDIT_ORDER: Final = np.int64(Kind.AUDIT_ORDER)
 _AUDIT_FILL: Final = np.int64(Kind.AUDIT_FILL)
@@ -92,6 +91,18 @@ def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, 
         h.outputs_lost += 1
         return
     row = output_at(t, h.n_outputs)
+    _write(h, row, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason)
+    if kind == _AUDIT_FILL and h.n_fills < h.fills_n:
+        kept = fill_at(t, h.n_fills)
+        _write(h, kept, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason)
+        h.n_fills += 1
+    h.n_outputs += 1
+    if kind in (_AUDIT_ORDER, _AUDIT_INTENT, _AUDIT_FILL):
+        h.fingerprint = _mixed(h.fingerprint, row)
+
+
+@kernel
+def _write(h, row, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason):  # type: ignore[no-untyped-def]
     row.kind = kind
     row.cause = h.sequence
     row.index = h.n_outputs
@@ -107,17 +118,25 @@ def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, 
     row.state = state
     row.reason = reason
     row.time_ns = h.time_ns
-    h.n_outputs += 1
-    if kind != _AUDIT_DECISION and kind != _AUDIT_MARK:
-        _print(h, kind + 16 * state + 256 * reason + 65_536 * book, instrument, order, side * quantity, price, costs)
 
 
 @kernel
-def _print(h, what, instrument, order, quantity, price, costs):  # type: ignore[no-untyped-def]
-    """Mix what was ordered and filled into the fingerprint: drivers that decided the same have the same one."""
-    x = np.uint64(what) * _MIX + np.uint64(instrument) * _MIX_1 + np.uint64(order) * _MIX_2
-    x ^= np.uint64(quantity) * _MIX_3 + np.uint64(price) * _MIX_4 + np.uint64(costs) * _MIX_5
-    h.fingerprint = ((h.fingerprint ^ x) * _MIX) ^ (x >> np.uint64(29))
+def _mixed(before, row):  # type: ignore[no-untyped-def]
+    """Mix a row into a fingerprint: odd multipliers and a shift, so that order and every field count."""
+    what = row.kind + 16 * row.state + 256 * row.reason + 65_536 * row.book
+    x = np.uint64(what) * _MIX + np.uint64(row.instrument) * _MIX_1 + np.uint64(row.order) * _MIX_2
+    x ^= np.uint64(row.side * row.quantity) * _MIX_3 + np.uint64(row.price) * _MIX_4 + np.uint64(row.costs) * _MIX_5
+    return ((before ^ x) * _MIX) ^ (x >> np.uint64(29))
+
+
+@routine
+def fingerprint_after(rows, before):  # type: ignore[no-untyped-def]
+    """Return the fingerprint that these audit rows lead to: the core keeps the same one while it emits them."""
+    for place in range(rows.shape[0]):
+        kind = rows[place].kind
+        if kind in (_AUDIT_ORDER, _AUDIT_INTENT, _AUDIT_FILL):
+            before = _mixed(before, rows[place])
+    return before
 
 
 @kernel

@@ -64,11 +64,11 @@ def lay_out(
     manifest: Manifest,
     pairs: NDArray[Any],
     time_ns: int,
-    trade_rows: int = 1,
+    kept: int = 1,
 ) -> Layout:
     """Allocate and fill an arena for a session. `session` is the SESSION head; the arrays are the records' rows.
 
-    `trade_rows` closed trades are kept; the daemon needs none, since its ledger folds them from the audit.
+    `kept` closed trades and fills stay in it; the daemon needs none, since its ledger folds them from the audit.
     """
     head = session[0]
     if not len(instruments) or not len(pairs):
@@ -93,7 +93,8 @@ def lay_out(
             "closed": 2 * len(series) + 1,
             "outputs": outputs,
             "costs": 4,
-            "trades": trade_rows,
+            "trades": kept,
+            "fills": kept,
         },
         slab_bytes + params_bytes,
     )

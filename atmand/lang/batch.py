@@ -46,8 +46,8 @@ def _step(t, index, pair, params_at, scale, bar):
 def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equity, result, first, capital, keep):
     """Fold the minutes from `first` on; return the one at which the table of trades was full, or their number."""
     h = header_of(t)
-    n_series, n_books, n_pairs, n_trades = h.series_n, h.books_n, h.pairs_n, h.trades_n
-    serieses, books, pairs, instruments = t + h.series_at, t + h.books_at, t + h.pairs_at, t + h.instruments_at
+    n_series, n_books, n_pairs, room = h.series_n, h.books_n, h.pairs_n, h.trades_n - 16 * h.pairs_n
+    serieses, books, pairs, instruments = h.series_at, h.books_at, h.pairs_at, h.instruments_at
     offset_ns = close_offset_ns(h)
     busy = first > 0
     counted = np.int64(0)
@@ -60,14 +60,14 @@ def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equit
             busy = True
         total = np.int64(0)
         for minute in range(max(first, day.first), day.last):
-            if h.n_trades + n_pairs > n_trades:
+            if keep and max(h.n_trades, h.n_fills) > room:
                 return minute
             if busy:
                 walk_minute(t, starts[minute], columns[:, minute], present[minute])
                 busy = False
             begin_close(t, starts[minute] + offset_ns)
             for place in range(n_series):
-                series = record_at(serieses, place * SERIES_BYTES, SERIES)
+                series = record_at(t, serieses + place * SERIES_BYTES, SERIES)
                 column = series.instrument
                 if not present[minute, column]:
                     continue
@@ -75,13 +75,13 @@ def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equit
                     starts[minute], columns[0, minute, column], columns[1, minute, column],
                     columns[2, minute, column], columns[3, minute, column], columns[4, minute, column], np.int64(0),
                 )
-                instrument = record_at(instruments, column * INSTRUMENT_BYTES, INSTRUMENT)
+                instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
                 instrument.last_price = bar.close
                 scale = float(instrument.price_scale)
                 index = series.first_pair
                 while index >= 0:
-                    pair = record_at(pairs, index * PAIR_BYTES, PAIR)
-                    params_at = record_at(books, pair.book * BOOK_BYTES, BOOK).params_at
+                    pair = record_at(t, pairs + index * PAIR_BYTES, PAIR)
+                    params_at = record_at(t, books + pair.book * BOOK_BYTES, BOOK).params_at
                     _step(t, index, pair, params_at, scale, bar)
                     if needs_decision(pair, verdict_at(t, index).flags):
                         quote_close(t, instrument, bar)
@@ -91,7 +91,7 @@ def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equit
                     busy |= is_watched(pair)
                     index = pair.next_in_series
                 busy |= instrument.first_order >= 0
-            total = mark(books, n_books, pairs, n_pairs, instruments, result)
+            total = mark(t, books, n_books, pairs, n_pairs, instruments, result)
             if equity.shape[0] > 0:
                 equity[minute] = total
             if h.n_trades > counted:
@@ -114,6 +114,7 @@ def run(arena, starts, columns, present, days, windows, hours, costs, equity, re
     costs, equity, results = noref(costs), noref(equity), noref(results)
     t = address_of(arena)
     header_of(t).n_trades = 0
+    header_of(t).n_fills = 0
     return _fold(
         arena, t, starts, columns, present, days, windows, hours, costs, equity, results[0], first, capital, True
     )

@@ -230,7 +230,9 @@ class _Walk:
             self._refuse(node, f"{name} is an indicator and needs its arguments", f"write {example}")
         known = [*FIELDS, *compiler._params, *compiler._signals, *compiler._indicators, *_CROSSINGS, *_FUNCTIONS]
         near = difflib.get_close_matches(name, known, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known)}"
+        named = [name for name in known if name not in compiler._indicators]
+        all_of_them = f"known names: {', '.join(named)}, and the indicators of docs/strategies.md"
+        remedy = f"did you mean {near[0]}?" if near else all_of_them
         self._refuse(node, f"unknown name {name!r}", remedy)
 
     def _arithmetic(self, node: ast.expr, left: ast.expr, sign: str, right: ast.expr, depth: int) -> Value:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.jit import kernel_rows
 from atmand.core.manifest import BookPlan, Manifest
+from atmand.core.orders import fingerprint_after
 from atmand.core.records import Kind
 from atmand.core.words import Purpose, Reason
 from atmand.market.sessions import IST
@@ -29,6 +30,7 @@ __all__ = [
     "open_in_document",
     "open_in_pairs",
     "row_name",
+    "trades_of",
 ]
 
 Place: TypeAlias = tuple[str, str]
@@ -293,12 +295,32 @@ class TradeFold:
         )
 
 
-def decision_digest(rows: NDArray[Any]) -> str:
-    """Return the sha256 of (order, fill, exit reason) rows: equal for two drivers that decided the same."""
-    kinds = (rows["kind"] == Kind.AUDIT_ORDER) | (rows["kind"] == Kind.AUDIT_FILL) | (rows["kind"] == Kind.AUDIT_INTENT)
-    names = ["kind", "book", "instrument", "order", "side", "quantity", "price", "value", "costs", "state", "reason"]
-    chosen = rows[kinds]
-    return hashlib.sha256(np.stack([chosen[name] for name in names], axis=1).astype("<i8").tobytes()).hexdigest()
+def trades_of(rows: NDArray[Any], manifest: Manifest, keys: Sequence[str]) -> Iterator[Trade]:
+    """Turn the core's table of closed trades into trades."""
+    for row in rows:
+        plan = manifest.books[int(row["book"])]
+        yield Trade(
+            trade_id=row_name(int(row["entry_cause"]), int(row["entry_index"])),
+            strategy=plan.strategy,
+            account=plan.account,
+            product="CNC" if plan.delivery else "MIS",
+            instrument=keys[int(row["instrument"])],
+            side="BUY" if row["side"] > 0 else "SELL",
+            quantity=int(row["quantity"]),
+            entry_ns=int(row["entry_ns"]),
+            entry_value=int(row["entry_value"]),
+            exit_ns=int(row["exit_ns"]),
+            exit_value=int(row["exit_value"]),
+            costs_paise=int(row["costs_paise"]),
+            exit_reason=Reason(int(row["exit_reason"])).name.lower(),
+            structure_id=manifest.structures[plan.structure].name,
+            strategy_sha256=plan.sha256,
+        )
+
+
+def decision_digest(rows: NDArray[Any], before: str = "0") -> str:
+    """Return the fingerprint of (order, fill, exit reason) rows: equal for two drivers that decided the same."""
+    return f"{int(fingerprint_after(kernel_rows(rows), np.uint64(int(before, 16)))):016x}"
 
 
 def market_time(time_ns: int) -> str:

@@ -20,9 +20,10 @@ from atmand.errors import AtmandError
 from atmand.history.bars import Bars, aligned
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
-from atmand.ledger.trades import Trade, TradeFold, decision_digest
+from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
 from atmand.market.instruments import Instrument, resolve_all
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
+from atmand.research.batch import Batch, is_batchable
 
 __all__ = ["Backtest", "Result", "instruments_of", "pairs_of", "run_backtest"]
 
@@ -88,7 +89,14 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
             "give one-minute bars; strategies aggregate them",
         )
     program = program or build(generate(plan.deployments))
-    run = _Run(plan, program)
+    instruments = instruments_of(plan.bars.symbols)
+    pairs = pairs_of(plan.deployments, instruments)
+    market = DrivenMarket(
+        [(instrument, 0) for instrument in instruments], pairs, plan.limits, plan.costs_as_of, plan.terms
+    )
+    if is_batchable(program.manifest):
+        return _run_batch(plan, program, market)
+    run = _Run(plan, program, market)
     for day, times in days_of(run.times):
         run.session(day, times)
         if plan.on_bars is not None:
@@ -96,20 +104,34 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     return run.result()
 
 
+def _run_batch(plan: Backtest, program: Program, market: DrivenMarket) -> Result:
+    """Fold the bars in the compiled loop."""
+    batch = Batch(program, market, *aligned(plan.bars))
+    heard = plan.on_bars
+    done = batch.run(None if heard is None else lambda minutes: heard(minutes, len(batch.times)))
+    keys = [instrument.key for instrument, _ in market.instruments]
+    return Result(
+        trades=tuple(trades_of(done.trades, program.manifest, keys)),
+        equity=tuple(zip(done.closes_ns.tolist(), done.equity_paise.tolist(), strict=True)),
+        digest=f"{int(done.result['fingerprint'][0]):016x}",
+        sessions=int(done.result["sessions"][0]),
+        bars=batch.count,
+        costs_note=_costs_note(plan),
+        fills=done.fills,
+        slippage=tuple(done.trades["slippage_paise"].tolist()),
+    )
+
+
+def _costs_note(plan: Backtest) -> str:
+    return f"costs as of {plan.costs_as_of}" if plan.costs_as_of else "costs of each day"
+
+
 class _Run:
     """A back-test under way: the driver, and what it has put out so far."""
 
-    def __init__(self, plan: Backtest, program: Program) -> None:
+    def __init__(self, plan: Backtest, program: Program, market: DrivenMarket) -> None:
         self._plan, self._program = plan, program
         self.times, self._grid, self._present = aligned(plan.bars)
-        instruments = instruments_of(plan.bars.symbols)
-        market = DrivenMarket(
-            [(instrument, 0) for instrument in instruments],
-            pairs_of(plan.deployments, instruments),
-            plan.limits,
-            plan.costs_as_of,
-            plan.terms,
-        )
         self._driver = BarDriver(program, market, self._take, _TRADE_ROWS)
         self._fold: TradeFold | None = None
         self._trades: list[Trade] = []
@@ -132,14 +154,13 @@ class _Run:
 
     def result(self) -> Result:
         rows = np.concatenate(self._orders) if self._orders else np.zeros(0, AUDIT)
-        as_of = self._plan.costs_as_of
         return Result(
             trades=tuple(self._trades),
             equity=tuple(self._equity),
             digest=decision_digest(rows),
             sessions=self._sessions,
             bars=int(self._present.sum()),
-            costs_note=f"costs as of {as_of}" if as_of else "costs of each day",
+            costs_note=_costs_note(self._plan),
             fills=rows[rows["kind"] == Kind.AUDIT_FILL],
             slippage=tuple(self._slippage),
         )

@@ -61,11 +61,11 @@ class BarDriver:
     """
 
     def __init__(
-        self, program: Program, market: DrivenMarket, on_rows: Callable[[NDArray[Any]], None], trade_rows: int = 1
+        self, program: Program, market: DrivenMarket, on_rows: Callable[[NDArray[Any]], None], kept: int = 1
     ) -> None:
         self._program, self._market, self._on_rows = program, market, on_rows
         self._carried: dict[bytes, dict[str, Any]] = {}
-        self.engine = Engine({}, lambda _: program, self._carried.__getitem__, trade_rows)
+        self.engine = Engine({}, lambda _: program, self._carried.__getitem__, kept)
         self._ticks = np.zeros(max(1, len(market.instruments)), TICK).view(np.uint8)
         self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
         self.sequence = 0

@@ -6,7 +6,7 @@ other programs are driven record by record (`bar_driver.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
-from atmand.core.batch import BOOK_HOURS, DAY, RESULT
+from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns
 from atmand.core.jit import kernel_rows
-from atmand.core.layout import ARENA, TRADE
+from atmand.core.layout import ARENA
 from atmand.core.manifest import Manifest, Program
 from atmand.core.records import SESSION_ROW
 from atmand.core.state import table
@@ -33,8 +33,8 @@ __all__ = ["Batch", "BatchRun", "is_batchable"]
 _MINUTE_NS: Final = 60_000_000_000
 _DAY_NS: Final = 86_400_000_000_000
 _COLUMNS: Final = ("open", "high", "low", "close", "volume")
-_TRADE_ROWS: Final = 1 << 14
-_SET_TRADE_ROWS: Final = 64
+_KEPT: Final = 1 << 14
+"""Closed trades and fills that are kept before they are taken out of the arena."""
 _APART_BYTES: Final = 4096
 """Workers' arenas lie at least so far apart: rows that share a cache line halve a sweep's speed."""
 
@@ -45,8 +45,12 @@ class BatchRun:
 
     trades: NDArray[Any]
     """TRADE rows, in the order in which they closed."""
+    fills: NDArray[Any]
+    """AUDIT rows of all fills, in order."""
+    closes_ns: NDArray[np.int64]
+    """When each minute's bars closed."""
     equity_paise: NDArray[np.int64]
-    """Over all books, one a minute of the grid."""
+    """Over all books, one a minute."""
     result: NDArray[Any]
     """One RESULT row."""
 
@@ -74,6 +78,7 @@ class Batch:
         self._batch: BatchProgram = build_batch(program)
         traded = _in_sessions(times)
         self.times, self._present = times[traded], present[traded]
+        self.count = int(self._present.sum())
         self._columns = np.stack([np.ascontiguousarray(bars[name][traded]) for name in _COLUMNS])
         self._days, self._windows, self._hours, self._costs = _sessions(
             program.manifest, market.costs_as_of, self.times
@@ -85,32 +90,45 @@ class Batch:
         """Places of each session's last minute."""
         return np.asarray(self._days["last"], np.int64) - 1
 
-    def run(self, values: NDArray[np.float64] | None = None) -> BatchRun:
-        """Fold all bars once, with other values of the first book's parameters where they are given."""
-        arena = self._opened(_TRADE_ROWS)
+    def run(
+        self, on_minutes: Callable[[int], None] | None = None, values: NDArray[np.float64] | None = None
+    ) -> BatchRun:
+        """Fold all bars once, with other values of the first book's parameters where they are given.
+
+        `on_minutes` hears from time to time how many minutes are done.
+        """
+        arena = self._opened(_KEPT + 32 * len(self._market.pairs))
         if values is not None:
             book = table(arena, "books")[0]
             at, size = int(book["params_at"]), int(book["params_size"])
             arena[at : at + size].view(np.float64)[:] = values
+        header = arena[: ARENA.itemsize].view(ARENA)
         equity = np.zeros(len(self.times), np.int64)
         result = self._results(1)
-        trades: list[NDArray[Any]] = []
+        kept: dict[str, list[NDArray[Any]]] = {"trades": [], "fills": []}
         done = 0
         while done < len(self.times):
             done = int(self._batch.run(arena, *self._inputs(), equity, result, done, self._capital))
-            count = int(arena[: ARENA.itemsize].view(ARENA)["n_trades"][0])
-            trades.append(table(arena, "trades")[:count].copy())
-        return BatchRun(np.concatenate(trades) if trades else np.zeros(0, TRADE), equity, result)
+            for name, rows in kept.items():
+                rows.append(table(arena, name)[: int(header[f"n_{name}"][0])].copy())
+            if on_minutes is not None:
+                on_minutes(done)
+        return BatchRun(
+            np.concatenate(kept["trades"]), np.concatenate(kept["fills"]), self._closes(header), equity, result
+        )
 
     def sweep(self, values: NDArray[np.float64], workers: int | None = None) -> NDArray[Any]:
         """Fold all bars once for each row of `values` (sets, parameters in the structure's order): RESULT rows."""
-        template = self._opened(_SET_TRADE_ROWS)
+        template = self._opened(1 + 16 * len(self._market.pairs))
         workers = max(1, min(workers or numba.get_num_threads(), len(values)))
         width = template.size + _APART_BYTES & -_APART_BYTES
         scratch = np.zeros((workers, width), np.uint8)[:, : template.size]
         results = self._results(len(values))
         self._batch.run_sets(template, scratch, *self._inputs(), values, results, self._capital)
         return results
+
+    def _closes(self, header: NDArray[Any]) -> NDArray[np.int64]:
+        return self.times + int(close_offset_ns(kernel_rows(header)[0]))
 
     def _inputs(self) -> tuple[Any, ...]:
         return (
@@ -123,13 +141,13 @@ class Batch:
         results["equity_paise"] = results["peak_paise"] = self._capital
         return kernel_rows(results)  # type: ignore[no-any-return]
 
-    def _opened(self, trade_rows: int) -> NDArray[np.uint8]:
+    def _opened(self, kept: int) -> NDArray[np.uint8]:
         """Return an arena as it is before the first session's first record."""
-        if trade_rows not in self._templates:
-            driver = BarDriver(self._program, self._market, lambda _: None, trade_rows)
+        if kept not in self._templates:
+            driver = BarDriver(self._program, self._market, lambda _: None, kept)
             driver.open(_day(int(self._days["date"][0])))
-            self._templates[trade_rows] = driver.engine.layout.arena
-        return self._templates[trade_rows].copy()
+            self._templates[kept] = driver.engine.layout.arena
+        return self._templates[kept].copy()
 
 
 def _in_sessions(times: NDArray[np.int64]) -> NDArray[np.bool_]:

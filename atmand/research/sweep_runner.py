@@ -1,7 +1,7 @@
 """Running many parameter sets: the protocol that a sweep asks, and its runners, in worker processes.
 
 A runner gives, for each set, what a back-test of it comes to: by back-tests, or by the compiled loop of a batch where
-that serves the strategy. Both give the same figures; the fingerprints are each one's own.
+that serves the strategy. Both give the same bits.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class BatchRunner:
     def run(self, values: NDArray[np.float64]) -> NDArray[Any]:
         rows = np.zeros(len(values), result_dtype(self._sessions))
         for place, one in enumerate(values):
-            found = self._batch.run(one)
+            found = self._batch.run(values=one)
             for name in (*_MONEY, "fingerprint"):
                 rows[name][place] = found.result[name][0]
             rows["equity"][place] = found.equity_paise[self._batch.session_ends]

@@ -1,7 +1,8 @@
 """The law of look-backs: a period changed in the middle of a day equals a run that had it from the start.
 
-One strategy has a parameter for every period of every indicator; hypothesis draws the values before and after, the
-market, and the minute of the change. The day is longer than the bar ring, so late changes fold a part of it only.
+One strategy has a parameter for every period of five indicators, windowed and recursive; hypothesis draws the values
+before and after, the market, and the minute of the change. The day is longer than the bar ring, so late changes fold a
+part of it only. `test_indicators.py` folds the kept bars of every indicator again.
 """
 
 from __future__ import annotations
