@@ -35,7 +35,7 @@ _MONEY: Final = ("trades", "gross_paise", "costs_paise", "net_paise", "max_drawd
 def result_dtype(sessions: int) -> np.dtype[np.void]:
     """Return the dtype of a set's result: totals in paise, the mean and deviation of daily returns, and more.
 
-    `fingerprint` is the beginning of the digest of all decisions; `equity` is that at each session's end.
+    `fingerprint` is that of every order; `equity` is that at each session's end.
     """
     fields: list[Any] = [(name, "i8") for name in _MONEY]
     fields += [("mean", "f8"), ("deviation", "f8"), ("fingerprint", "u8"), ("equity", "i8", (sessions,))]
