@@ -148,7 +148,7 @@ def _tell(found: Mapping[str, Any]) -> None:
     rows = [
         {
             "name": row["name"],
-            "state": row["state"] + (f" by {row['blocked_by']}" if row.get("blocked_by") else ""),
+            "state": _state(row),
             "instruments": len(row.get("instruments", ())) or None,
             "equity": rupees(row["equity_paise"]),
             "today": rupees(row["day_profit_paise"]),
@@ -159,6 +159,13 @@ def _tell(found: Mapping[str, Any]) -> None:
         for row in found["strategies"]
     ]
     _table(_BOOK, rows, found, "no strategy is loaded yet")
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    state = str(row["state"])
+    if state in ("warming", "run_off") and row.get("life_reason"):
+        return f"{state}: {row['life_reason']}"
+    return state + (f" by {row['blocked_by']}" if row.get("blocked_by") else "")
 
 
 def _rules(row: Mapping[str, Any]) -> str:

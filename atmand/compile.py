@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
     import atmand.feed.kite_decode  # noqa: F401  # its decoder is compiled when it is imported
     from atmand.lang.build import load_module
 
+    sys.dont_write_bytecode = False  # parsing a big module would hold the daemon's loop up
     try:
         module = load_module(Path(arguments[0]))
     except AtmandError as error:

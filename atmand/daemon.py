@@ -28,7 +28,7 @@ from atmand.compiling import compiled
 from atmand.core.records import Command
 from atmand.door import Door
 from atmand.errors import AtmandError, ExitCode
-from atmand.in_force import InForce
+from atmand.in_force import InForce, with_what_is_open
 from atmand.ledger.keeper import LEDGER
 from atmand.market_side import MarketSide
 from atmand.notify import Notifier
@@ -41,6 +41,7 @@ from atmand.settings import Settings
 from atmand.shown import Shown
 from atmand.start import held_signals
 from atmand.trading import Trading
+from atmand.view import Lives
 from atmand.vitals import Vitals, folder_bytes
 from atmand.wiring import PARAMS
 
@@ -94,6 +95,7 @@ class _Daemon:
         self._stops = 0
         self._vitals = Vitals()
         self._notifier = Notifier.from_environment()
+        self._lives = Lives()
 
     async def main(self) -> int:
         """Start, trade, drain. Errors of the start leave with their own exit code."""
@@ -199,7 +201,7 @@ class _Daemon:
         """Bring up the market's side, compile, open the session, warm up, connect."""
         settings, market = self._settings, self._market
         self._shown.busy_with = "compiling the strategies and reaching the market"
-        deployments = deployments_of(settings)
+        deployments = with_what_is_open(settings, self._trading, deployments_of(settings))
         past_due = market.simulated and settings.simulator.past_sessions > 0 and not self._trading.has_session
         compiling = asyncio.create_task(compiled(deployments, driver=past_due))
         try:
@@ -237,7 +239,7 @@ class _Daemon:
         await self._open_ledger(stack)
         self._shown.busy_with = "warming the indicators up"
         missed = True
-        if trading.continues(day, force.program, force.seed):
+        if trading.continues(day, force.universe, force.program, force.seed):
             missed = trading.resume(day, force.universe, now_ns)
             # What is in force may be other than what was recorded: changed while nothing ran, or refused since.
             trading.put_params(force.now_ns)
@@ -315,6 +317,8 @@ class _Daemon:
             vitals.journal_bytes = await asyncio.to_thread(folder_bytes, trading.journal)
             vitals.free_bytes = trading.writer.free_bytes()
             await self._in_force.follow()
+            await self._in_force.retire()
+            self._lives.tell(trading.engine)
             if monotonic_ns() - kept_ns >= _SNAPSHOT_S * 1e9:
                 kept_ns = monotonic_ns()
                 await trading.writer.written_to(trading.writer.appended)

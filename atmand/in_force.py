@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -26,9 +26,10 @@ from atmand.params.document import DocumentError
 from atmand.params.keeper import Keeper, Origin
 from atmand.params.resolve import Resolution
 from atmand.settings import Change, Settings, changes
+from atmand.strategy_life import RunOff, finished, keep_deployed, last_deployed, open_places, run_offs
 from atmand.trading import Trading
 
-__all__ = ["InForce", "Reloaded"]
+__all__ = ["InForce", "Reloaded", "with_what_is_open"]
 
 log = structlog.get_logger()
 
@@ -64,6 +65,9 @@ class InForce:
         self._simulated, self._bar_path = simulated, bar_path
         # A session's seed does not follow a reload: it waits for the next start.
         self.seed = settings.simulator.seed
+        self._stays = False
+        self.on_instruments: Callable[[], None] = lambda: None
+        """Called when the session's instruments are others than before."""
 
     def start(self) -> None:
         """Choose the parameters to start with, before a session is opened or goes on."""
@@ -71,6 +75,7 @@ class InForce:
 
     def open(self, day: date, now_ns: int) -> None:
         """Open a day's session."""
+        self._keep(self.deployments, self._trading.parameters)
         self._trading.open_session(
             day,
             self.universe,
@@ -101,17 +106,69 @@ class InForce:
                 if before.file.sha256 != after.file.sha256:
                     log.info("strategy_changed", strategy=after.book)
                     found.strategies.append(after.book)
-            universe = universe_of(deployments, self.universe.dump.decode(), lenient=self._bar_path)
-            manifest = generate(deployments).manifest
-            parameters = await self._parameters(new, deployments)
-            program = self.program
-            if _shape(manifest) != _shape(program.manifest) or universe.pairs != self.universe.pairs:
-                program = await self._swap(new, deployments, universe, parameters)
-            self.settings, self.deployments, self.program = new, deployments, program
+            await self._renew(new, deployments)
+            self._stays = False
             logs.set_level(new.log.level)
-            self.apply(parameters)
             log.info("reloaded", strategies=len(deployments))
             return found
+
+    async def retire(self) -> None:
+        """Take the run-off books out that have nothing left to do."""
+        if self._stays or self._changing.locked() or not self._done():
+            return
+        async with self._changing:
+            if not (done := self._done()):
+                return
+            try:
+                await self._renew(self.settings, [one for one in self.deployments if not one.origin])
+            except AtmandError as error:
+                self._stays = True
+                log.error("run_off_stays", error=str(error))
+                return
+            for one in done:
+                log.info("run_off_ended", strategy=one.book)
+
+    def _done(self) -> list[Deployment]:
+        return finished(self.deployments, self._trading.busy_books())
+
+    async def _renew(self, new: Settings, wanted: list[Deployment]) -> None:
+        """Put settings and strategies in force. What is opened while a program is compiled is looked at again."""
+        while True:
+            leaving = self._leaving(new, wanted)
+            deployments = [*wanted, *(one.deployment for one in leaving)]
+            universe = universe_of(deployments, self.universe.dump.decode(), lenient=self._bar_path)
+            generated = generate(deployments)
+            parameters = await self._parameters(new, deployments)
+            is_new = _shape(generated.manifest) != _shape(self.program.manifest)
+            swaps = is_new or universe.pairs != self.universe.pairs or _keys(universe) != _keys(self.universe)
+            program = self.program
+            if swaps:
+                program = await compiled(deployments) if is_new else replace(program, manifest=generated.manifest)
+                await asyncio.to_thread(self._trading.prepare_swap, universe, program)
+            if self._leaving(new, wanted) == leaving:
+                break
+        if swaps:
+            self._swap(new, deployments, universe, parameters, program)
+        self.settings, self.deployments, self.program = new, deployments, program
+        self.apply(parameters)
+        self._tell(new, leaving)
+
+    def _leaving(self, new: Settings, wanted: Sequence[Deployment]) -> list[RunOff]:
+        """Return what runs off when `wanted` is put in force. It keeps the values that hold now, whoever set them."""
+        held = {book.name: book.values for book in self._trading.parameters.books}
+        before = [replace(one, values=held.get(one.book, one.values)) for one in self.deployments]
+        return run_offs(before, wanted, open_places(self._trading.books()), _on_change(new, self.settings))
+
+    def _tell(self, new: Settings, leaving: Sequence[RunOff]) -> None:
+        """Say what runs off, and exit at once what the operator wants flat."""
+        wishes = _on_change(new, self.settings)
+        for one in leaving:
+            if one.why == "goes on":
+                continue
+            book, flatten = one.deployment, wishes.get(one.deployment.origin) == "flatten"
+            log.info("run_off_begun", strategy=book.book, origin=book.origin, reason=one.why, flatten=flatten)
+            if flatten:
+                self._trading.flatten({f"{book.book}@{book.account}"}, self.now_ns)
 
     async def follow(self) -> None:
         """Take the store's document up where it changed; a refused one changes nothing, and its author is told."""
@@ -175,22 +232,51 @@ class InForce:
         except DocumentError:
             return self.keeper.keep(deployments, limits_of(new))
 
-    async def _swap(
-        self, new: Settings, deployments: list[Deployment], universe: Universe, parameters: Resolution
-    ) -> Program:
-        """Compile changed structures in a child and put them in force, if the session has their instruments."""
-        if [i.key for i, _ in universe.instruments] != [i.key for i, _ in self.universe.instruments]:
-            raise AtmandError(str(new.path), "other instruments", "the next start takes them up; nothing changed")
-        program = await compiled(deployments)
+    def _swap(
+        self,
+        new: Settings,
+        deployments: list[Deployment],
+        universe: Universe,
+        parameters: Resolution,
+        program: Program,
+    ) -> None:
+        """Put a program in force inside the session; instruments that it brings along are subscribed and filled."""
         before = self._trading.parameters
         self._trading.reload(new, parameters)
+        self._keep(deployments, parameters)
         try:
             self._trading.swap_program(universe, program, self.now_ns)
         except AtmandError:
             self._trading.reload(self.settings, before)
+            self._keep(self.deployments, before)
             raise
+        came = _keys(universe) != _keys(self.universe)
         self.universe = universe
-        return program
+        if came:
+            self.on_instruments()
+
+    def _keep(self, deployments: Sequence[Deployment], parameters: Resolution) -> None:
+        keep_deployed(self.settings.instance.state, deployments, {book.name: book.values for book in parameters.books})
+
+
+def with_what_is_open(settings: Settings, trading: Trading, wanted: list[Deployment]) -> list[Deployment]:
+    """Return the deployments to start with: what is configured, and what ran last where its positions need it."""
+    held = open_places(trading.books())
+    before = last_deployed(settings.instance.state, held)
+    return [*wanted, *(one.deployment for one in run_offs(before, wanted, held, _on_change(settings)))]
+
+
+def _on_change(new: Settings, before: Settings | None = None) -> dict[str, str]:
+    """Return by strategy what happens to its positions; the old settings speak for one that is gone."""
+    wishes: dict[str, str] = {}
+    for settings in (before, new):
+        if settings is not None:
+            wishes |= {name: one.on_change for name, one in settings.strategies.items()}
+    return wishes
+
+
+def _keys(universe: Universe) -> list[str]:
+    return [instrument.key for instrument, _ in universe.instruments]
 
 
 def _shape(manifest: Manifest) -> Manifest:

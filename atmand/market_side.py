@@ -49,6 +49,7 @@ class MarketSide:
         self._lost: dict[int, int] = {}
         self._subscribed: set[int] = set()
         self._all_subscribed = asyncio.Event()
+        self._resubscribing = asyncio.Event()
         self._in_force: InForce | None = None
         self._feed: KiteFeed | None = None
         self.simulated = settings.feed.kind == "simulator"
@@ -87,6 +88,7 @@ class MarketSide:
     def listen(self, in_force: InForce) -> None:
         """Make the feed of what is traded now."""
         self._in_force = in_force
+        in_force.on_instruments = self._resubscribing.set
         tokens = in_force.universe.tokens
         self._feed = KiteFeed(
             self._connect, self._token, tokens, self.clock, self._on_frame, self._on_notice, self._is_open
@@ -97,6 +99,7 @@ class MarketSide:
         assert self._feed is not None
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed.run(), name="feed")
+            group.create_task(self._resubscribe(), name="resubscribe")
             if self._exchange is None:
                 group.create_task(self._wall_time(), name="wall-time")
                 group.create_task(self._refilling(), name="refilling")
@@ -125,6 +128,15 @@ class MarketSide:
             await self.backfill.due.wait()
             await self._all_subscribed.wait()
             await self._fill()
+
+    async def _resubscribe(self) -> None:
+        """Ask for other instruments as soon as a reload has put them in force, and fill their bars."""
+        assert self._feed is not None
+        while True:
+            await self._resubscribing.wait()
+            self._resubscribing.clear()
+            await self._feed.set_tokens(self._force.universe.tokens)
+            self.backfill.due.set()
 
     async def _fill(self) -> None:
         await self.backfill.fill(self._force.universe, self._force.program)

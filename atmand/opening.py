@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib import metadata
@@ -16,9 +16,10 @@ from typing import Final
 import structlog
 
 from atmand.core.bar_path import PATH_LAST_NS
-from atmand.core.manifest import Manifest
+from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.opening import BookLimits, SessionTerms
 from atmand.core.records import SessionFlag
+from atmand.core.run_off import heir_of
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import load_strategy
@@ -34,6 +35,7 @@ from atmand.market.instruments import (
 )
 from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
 from atmand.params.resolve import Resolution
+from atmand.portfolio import Money, account_equity, share_of
 from atmand.settings import Settings
 from atmand.start import kernel_digest
 
@@ -92,8 +94,8 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
     listed = parse_kite_dump(dump)
     wanted: list[list[Instrument]] = []
     for deployment in deployments:
-        names = list(deployment.file.strategy.universe)
-        if lenient:
+        names = list(deployment.universe or deployment.file.strategy.universe)
+        if lenient and not deployment.universe:
             names = _listed_names(deployment, names, listed)
         wanted.append(resolve_all(names, listed))
     for deployment, instruments in zip(deployments, wanted, strict=True):
@@ -171,13 +173,18 @@ def limits_of(settings: Settings) -> dict[str, int]:
     return {name: value for name, value in found.items() if not isinstance(value, bool)}
 
 
-def book_limits(settings: Settings, manifest: Manifest, parameters: Resolution) -> list[BookLimits]:
-    """Return the limits of every book, in the manifest's order: the operator's, as tight as the document makes them."""
+def book_limits(
+    settings: Settings, manifest: Manifest, parameters: Resolution, money: Mapping[str, Money] | None = None
+) -> list[BookLimits]:
+    """Return the limits of every book, in the manifest's order: the operator's, as tight as the document makes them.
+
+    `money` says by `strategy@account` what the books are worth now: shares of the equity are counted from it.
+    """
     limits = settings.limits.model_copy(update=dict(parameters.risk))
     weights = {book.name: book.weight for book in parameters.books}
     return [
         BookLimits(
-            capital_paise=int(settings.strategies[plan.strategy].capital_paise * weights.get(plan.strategy, 1.0)),
+            capital_paise=_capital(settings, plan, weights.get(plan.strategy, 1.0), money or {}),
             order_value_paise=limits.order_value_paise,
             position_value_paise=limits.position_value_paise,
             daily_loss_paise=limits.daily_loss_paise,
@@ -186,6 +193,20 @@ def book_limits(settings: Settings, manifest: Manifest, parameters: Resolution) 
         )
         for plan in manifest.books
     ]
+
+
+def _capital(settings: Settings, plan: BookPlan, weight: float, money: Mapping[str, Money]) -> int:
+    """Return a book's capital: what the operator gives the strategy, less what its run-off books hold of it."""
+    name = f"{plan.strategy}@{plan.account}"
+    if plan.run_off:
+        return money[name].capital_paise if name in money else 0
+    strategy = settings.strategies[plan.strategy]
+    whole = strategy.capital_paise
+    if strategy.capital is not None:
+        mine = [one for book, one in money.items() if book.endswith(f"@{plan.account}")]
+        whole = int(account_equity(settings.portfolio, mine) * share_of(strategy.capital))
+    lent = sum(one.capital_paise for book, one in money.items() if heir_of(book) == name)
+    return max(0, int(whole * weight) - lent)
 
 
 def history_days(manifest: Manifest) -> timedelta:

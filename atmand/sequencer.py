@@ -66,9 +66,15 @@ class Sequencer:
     def _append(self, draft: Draft, time_ns: int, source: int, connection: int) -> int:
         self.time_ns = max(self.time_ns + 1, time_ns)
         sequence = self._writer.append(
-            draft.kind, self.time_ns, draft.body, draft.rows, source=source, connection=connection
+            draft.kind,
+            self.time_ns,
+            draft.body,
+            draft.rows,
+            version=draft.version,
+            source=source,
+            connection=connection,
         )
-        record = Record(draft.kind, sequence, self.time_ns, draft.body, draft.rows, 1, source, connection)
+        record = Record(draft.kind, sequence, self.time_ns, draft.body, draft.rows, draft.version, source, connection)
         outputs = self._engine.apply(record)
         if len(outputs):
             for audit in audit_drafts(outputs):

@@ -33,6 +33,7 @@ from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
+from atmand.portfolio import Capital, PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
 from atmand.settings_layers import merged, read_layers
@@ -183,16 +184,20 @@ class StrategySettings(_Section):
     """The path of a strategy file."""
     account: str
     """The name of one of the accounts."""
-    capital_rupees: Rupees
-    """Whole rupees that the strategy may use, above 0."""
+    capital_rupees: Rupees | None = None
+    """Whole rupees that the strategy may use, above 0; this or `capital` is set."""
+    capital: Capital | None = None
+    """"25%" of the account's equity as each session opens, or "weight": the parameter document's share of it."""
     enabled: bool = True
     """true or false; a strategy that is not enabled is not loaded."""
+    on_change: Literal["run_off", "adopt", "flatten"] = "run_off"
+    """Open positions when its rules change or it is removed: run_off (the old rules exit them), adopt, flatten."""
     params: dict[Name, float] = {}
     """Values for the parameters that the strategy file declares."""
 
     @property
     def capital_paise(self) -> int:
-        return self.capital_rupees * 100
+        return (self.capital_rupees or 0) * 100
 
 
 class LimitSettings(_Section):
@@ -238,6 +243,7 @@ class Settings(BaseSettings):
     indicators: tuple[Path, ...] = ()
     """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     limits: LimitSettings = LimitSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
@@ -318,7 +324,10 @@ def changes(old: Settings, new: Settings) -> list[Change]:
 
 def _is_live(path: tuple[str, ...]) -> bool:
     """Return whether the daemon applies a change of this setting without a restart."""
-    return path[0] in ("accounts", "indicators", "limits", "research", "strategies") or path == ("log", "level")
+    if path[:2] == ("portfolio", "sectors"):
+        return False  # they are part of a session's instruments
+    live = ("accounts", "indicators", "limits", "portfolio", "research", "strategies")
+    return path[0] in live or path == ("log", "level")
 
 
 def _leaves(table: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -344,6 +353,14 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
             what = f"no account is called {strategy.account!r}"
             remedy = f"write [accounts.{strategy.account}], or name one of: {known}"
             yield problem_at(("strategies", name, "account"), layers, what, remedy)
+        if (strategy.capital is None) == (strategy.capital_rupees is None):
+            what = "not set" if strategy.capital is None else "set beside capital"
+            remedy = 'write capital_rupees = 500_000, or capital = "25%" of the account\'s equity, and not both'
+            yield problem_at(("strategies", name, "capital_rupees"), layers, what, remedy)
+        if strategy.capital is not None and settings.portfolio.capital_rupees is None:
+            what = f"{strategy.capital} of an equity that is not known"
+            remedy = "write [portfolio] capital_rupees: what the account began with"
+            yield problem_at(("strategies", name, "capital"), layers, what, remedy)
         if strategy.enabled:
             yield from missing_file(("strategies", name, "file"), strategy.file, layers)
 

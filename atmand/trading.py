@@ -6,7 +6,7 @@ Everything here runs on the loop and returns at once; `daemon.py` owns the tasks
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ from atmand.core.records import (
     body_of,
 )
 from atmand.core.rings import history_draft, ring_drafts
+from atmand.core.run_off import with_run_off
 from atmand.errors import AtmandError
 from atmand.feed.protocol import FeedNotice
 from atmand.journal import snapshots
@@ -53,6 +54,7 @@ from atmand.market.sessions import Window
 from atmand.opening import Universe, book_limits, session_windows, terms_of
 from atmand.params.resolve import Resolution
 from atmand.past import FoldedPast
+from atmand.portfolio import Money, portfolio_limits, with_sectors
 from atmand.sequencer import Sequencer, audit_drafts
 from atmand.settings import Settings
 from atmand.start import kernel_digest
@@ -132,13 +134,15 @@ class Trading:
                 self.writer.append(audit.kind, time_ns, audit.body, audit.rows, source=Source.PAST)
         self._carried = past.books
 
-    def continues(self, day: date, program: Program, seed: int) -> bool:
+    def continues(self, day: date, universe: Universe, program: Program, seed: int) -> bool:
         """Say whether the recovered session goes on: the same day, market and program."""
         if not self.engine.ready:
             return False
         header = self.engine.header
         same_day = int(header["date"]) == yyyymmdd(day)
-        return same_day and int(header["seed"]) == seed and self.engine.layout.manifest == program.manifest
+        if not same_day or int(header["seed"]) != seed or self.engine.layout.manifest != program.manifest:
+            return False
+        return self.engine.layout.keys == tuple(instrument.key for instrument, _ in universe.instruments)
 
     def resume(self, day: date, universe: Universe, now_ns: int) -> bool:
         """Go on with a recovered session and put the operator's limits in force; say whether data is missing.
@@ -181,7 +185,7 @@ class Trading:
         self._narrator.open(day, terms.costs_day or day)
         for draft in (
             session_draft(terms),
-            instruments_draft(universe.instruments, universe.dump),
+            self._instruments(universe),
             program_draft(program.source, program.manifest, universe.pairs, books=carried),
         ):
             self.sequencer.put(draft, now_ns)
@@ -201,6 +205,16 @@ class Trading:
             costs_as_of=self._narrator.costs_day,
         )
 
+    def _instruments(self, universe: Universe) -> Draft:
+        return instruments_draft(with_sectors(universe.instruments, self._settings.portfolio.sectors), universe.dump)
+
+    def prepare_swap(self, universe: Universe, program: Program) -> None:
+        """Do in a thread what a swap would hold the loop up with: keep the sidecars, lay the arena out."""
+        self.store.keep(program)
+        keys = tuple(instrument.key for instrument, _ in universe.instruments)
+        same = keys == self.engine.layout.keys
+        self.engine.prepare(None if same else self._instruments(universe).body, program.manifest, universe.pairs)
+
     def swap_program(self, universe: Universe, program: Program, now_ns: int) -> None:
         """Put another program in force inside the session; state of unchanged structures goes on."""
         before = self.engine.layout
@@ -210,13 +224,18 @@ class Trading:
             (names[book], structures[book], before.keys[instrument]): index
             for index, (book, instrument) in enumerate(before.pairs)
         }
+        keys = tuple(instrument.key for instrument, _ in universe.instruments)
         copies = []
         for book, instrument in universe.pairs:
             plan = program.manifest.books[book]
-            name = program.manifest.structures[plan.structure].name
-            copies.append(old.get((f"{plan.strategy}@{plan.account}", name, before.keys[instrument]), -1))
+            structure = program.manifest.structures[plan.structure].name
+            mine, origin = f"{plan.strategy}@{plan.account}", f"{plan.origin}@{plan.account}"
+            source = mine if mine in names or not plan.run_off else origin
+            copies.append(old.get((source, structure, keys[instrument]), -1))
         self._check_homes(self.engine.books(), universe, program)
         self.store.keep(program)
+        if keys != before.keys:
+            self.sequencer.put(self._instruments(universe), now_ns)
         self.sequencer.put(program_draft(program.source, program.manifest, universe.pairs, copies), now_ns)
         self._adopt(self.day, universe)
         self._tell_ledger(opened=False)
@@ -229,9 +248,18 @@ class Trading:
 
     def put_limits(self, now_ns: int) -> None:
         """Put the configuration's limits in force."""
-        limits = book_limits(self._settings, self.engine.layout.manifest, self.parameters)
+        limits = book_limits(self._settings, self.engine.layout.manifest, self.parameters, self._money())
         entries = self._settings.limits.entries and not self.entries_held and not self.switches.entries_off
-        self.sequencer.put(limits_draft(limits, entries=entries), now_ns)
+        portfolio = portfolio_limits(self._settings.portfolio)
+        self.sequencer.put(limits_draft(limits, portfolio, entries=entries), now_ns)
+
+    def _money(self) -> dict[str, Money]:
+        """Say what every book is worth and was given, by its name."""
+        plans, books = self.engine.layout.manifest.books, self.engine.table("books")
+        return {
+            f"{plan.strategy}@{plan.account}": Money(int(book["equity_paise"]), int(book["capital_paise"]))
+            for plan, book in zip(plans, books, strict=False)
+        }
 
     def keep_ledger(self, path: Path) -> LedgerWriter:
         """Begin to keep the ledger: what is recorded so far it reads from the journal, what comes it is told."""
@@ -319,6 +347,25 @@ class Trading:
         else:
             self.put_limits(now_ns)
 
+    def books(self) -> dict[str, Any] | None:
+        """Return the books as they stand; None before the first session."""
+        return self.engine.books() if self.engine.ready else self._carried
+
+    def busy_books(self) -> list[str]:
+        """Name the books that hold a position or have an order in the market."""
+        plans, books = self.engine.layout.manifest.books, self.engine.table("books")
+        return [
+            f"{plan.strategy}@{plan.account}"
+            for plan, book in zip(plans, books, strict=False)
+            if book["positions"] or book["working"]
+        ]
+
+    def flatten(self, names: Collection[str], now_ns: int) -> None:
+        """Exit every position of some books at once."""
+        for index, plan in enumerate(self.engine.layout.manifest.books):
+            if f"{plan.strategy}@{plan.account}" in names:
+                self.command(Command.EXIT_POSITION, now_ns, book=index)
+
     def snapshot(self) -> None:
         """Keep the books as they are now; a disk that refuses costs a snapshot, which the journal makes up for."""
         if self.engine.ready:
@@ -354,7 +401,7 @@ class Trading:
         """Refuse, before anything is journaled, a program in which an open position would have no row."""
         plans = [f"{plan.strategy}@{plan.account}" for plan in program.manifest.books]
         held = {(plans[book], universe.instruments[place][0].key) for book, place in universe.pairs}
-        homeless = homeless_positions(books, held) if books is not None else []
+        homeless = homeless_positions(with_run_off(books, program.manifest, held), held) if books is not None else []
         if homeless:
             raise AtmandError(
                 f"position {homeless[0]}",

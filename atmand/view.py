@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import structlog
 
 from atmand.core.engine import Engine
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.lang.program import Deployment
 from atmand.ledger.trades import market_time, row_name
 
-__all__ = ["orders_of", "position_rows", "stamped", "strategy_states", "trade_story"]
+__all__ = ["Lives", "life_of", "orders_of", "position_rows", "stamped", "strategy_states", "trade_story"]
+
+log = structlog.get_logger()
 
 _FIRM: Final = ("in_trade", "exiting", "entering")
 """States that say more than any reason against an entry, the strongest first."""
@@ -96,7 +99,8 @@ def strategy_states(engine: Engine, deployments: Sequence[Deployment]) -> list[d
         instruments = [_pair_state(pairs[place], layout.keys[layout.pairs[place][1]], refusal) for place in mine]
         have = min((int(series["count"][int(pairs["series"][place])]) for place in mine), default=0)
         file = files.get(f"{plan.strategy}@{plan.account}")
-        state, blocked_by = _strongest(instruments)
+        state, blocked_by = ("run_off", None) if plan.run_off else _strongest(instruments)
+        life, reason = life_of(engine, index)
         found.append(
             {
                 "name": plan.strategy,
@@ -104,6 +108,8 @@ def strategy_states(engine: Engine, deployments: Sequence[Deployment]) -> list[d
                 "summary": file.strategy.summary if file else "",
                 "file": file.source.name if file else "",
                 "state": state,
+                "life": life,
+                "life_reason": reason,
                 "waiting_for": file.strategy.entry.model_dump(include={"long", "short"}) if file else None,
                 "blocked_by": blocked_by,
                 "warming": {"have": have, "need": plan.warm_bars} if state == "warming" else None,
@@ -111,6 +117,41 @@ def strategy_states(engine: Engine, deployments: Sequence[Deployment]) -> list[d
             }
         )
     return found
+
+
+def life_of(engine: Engine, index: int) -> tuple[str, str]:
+    """Say where a book is in its life, and why: warming, active, paused or run_off."""
+    plan, book = engine.layout.manifest.books[index], engine.table("books")[index]
+    if book["run_off"]:
+        return "run_off", f"{int(book['positions'])} positions of {plan.origin} to exit"
+    if book["paused"]:
+        return "paused", "by command"
+    pairs = engine.table("pairs")
+    mine = pairs[pairs["book"] == index]
+    if len(mine) and not mine["ready"].any():
+        have = int(engine.table("series")["count"][mine["series"]].min())
+        return "warming", f"{have} of {plan.warm_bars} bars"
+    return "active", ""
+
+
+class Lives:
+    """Tells each strategy's way through its life, once a change."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def tell(self, engine: Engine) -> None:
+        """Say which strategies are in another state than when this was called last."""
+        if not engine.ready:
+            return
+        plans = engine.layout.manifest.books
+        now = {f"{plan.strategy}@{plan.account}": life_of(engine, index) for index, plan in enumerate(plans)}
+        now |= {name: ("removed", "") for name in self._told if name not in now}
+        for name, (state, reason) in now.items():
+            if state != self._told.get(name):
+                strategy, _, account = name.partition("@")
+                log.info("strategy_state", strategy=strategy, account=account, state=state, reason=reason)
+        self._told = {name: state for name, (state, _) in now.items() if state != "removed"}
 
 
 def trade_story(story: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,8 +194,8 @@ def _pair_state(pair: Any, key: str, refusal: Reason) -> dict[str, Any]:
         state = "exiting" if pair["exit_order"] >= 0 else "in_trade"
     elif pair["entry_order"] >= 0:
         state = "entering"
-    elif refusal is Reason.PAUSED:
-        state = "paused"
+    elif refusal in (Reason.PAUSED, Reason.RUN_OFF):
+        state = refusal.name.lower()
     elif not pair["ready"]:
         state = "warming"
     else:
@@ -170,6 +211,8 @@ def _reason(reason: Reason) -> str | None:
 def _book_refusal(engine: Engine, book: Any) -> Reason:
     """Return why a book would refuse every entry now, as `core/risk.py` would say it."""
     header = engine.header
+    if book["run_off"]:
+        return Reason.RUN_OFF
     if book["paused"]:
         return Reason.PAUSED
     if not header["entries"]:

@@ -25,7 +25,9 @@ from numpy.typing import ArrayLike
 __all__ = ["PAGE", "Report", "Spread", "count", "interleaved", "micros", "percentiles", "table"]
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-_ORDER: Final = ("frames", "decode", "fold", "loops", "start", "backtest", "indicators", "ledger", "load")
+_ORDER: Final = (
+    "frames", "decode", "fold", "loops", "start", "backtest", "indicators", "ledger", "load", "reload",
+)  # fmt: skip
 _PREAMBLE: Final = """# Performance
 
 Written by the scripts in `benchmarks/` (`make bench`); each replaces its own section. Figures are medians or

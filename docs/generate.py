@@ -22,6 +22,7 @@ from atmand.core.indicators import INDICATORS, Indicator
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings
+from atmand.portfolio import PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings import (
     AccountSettings,
@@ -45,6 +46,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "accounts.NAME": AccountSettings,
     "strategies.NAME": StrategySettings,
     "limits": LimitSettings,
+    "portfolio": PortfolioSettings,
     "journal": JournalSettings,
     "api": ApiSettings,
     "log": LogSettings,

@@ -32,7 +32,7 @@ def _word_of(vocabulary: type[IntEnum]) -> Callable[[str], str]:
 
 Price = Annotated[float, Field(ge=0)]
 Side = Literal["BUY", "SELL"]
-StrategyState = Literal["warming", "waiting", "entering", "in_trade", "exiting", "blocked", "paused"]
+StrategyState = Literal["warming", "waiting", "entering", "in_trade", "exiting", "blocked", "paused", "run_off"]
 
 
 class Statistics(Shape):
@@ -86,6 +86,8 @@ class StrategyStatus(Statistics):
     summary: str
     file: str
     state: StrategyState
+    life: Literal["warming", "active", "paused", "run_off"]
+    life_reason: str
     waiting_for: Entries | None
     blocked_by: str | None
     warming: Warming | None

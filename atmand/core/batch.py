@@ -29,6 +29,7 @@ from atmand.core.layout import (
     window_at,
 )
 from atmand.core.matching import match_instrument, watch_exits
+from atmand.core.netting import net_orders
 from atmand.core.step import timed_events
 from atmand.core.ticks import DEPTH
 from atmand.market.bar_path import STEP_SECONDS, STEPS, level_price, level_quantity, step_price
@@ -150,6 +151,7 @@ def _next_record(h, time_ns):  # type: ignore[no-untyped-def]
     h.sequence += 1
     h.time_ns = max(time_ns, h.time_ns + 1)
     h.n_outputs = 0
+    h.fresh = 0
 
 
 @routine
@@ -196,6 +198,7 @@ def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
                 if instrument.first_order >= 0:
                     match_instrument(t, index)
                 watch_exits(t, index)
+                net_orders(t)
         if quiet:
             return
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atmand.core.layout import ARENA, PAIR
 from atmand.core.manifest import Manifest
 from atmand.core.state import Layout, table
-from atmand.core.words import OrderState, Purpose
+from atmand.core.words import OrderState, Purpose, Reason
 from atmand.errors import DamagedError
 
 __all__ = [
@@ -42,9 +42,11 @@ _HEADER_FIELDS: Final = (
 )
 _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
-             "entry_from_ns", "entry_to_ns", "square_off_ns"),
+             "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
-             "entry_order", "exit_order", "target_order", "folded", "ready"),
+             "entry_order", "exit_order", "target_order", "folded", "ready",
+             "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
+             "proposed_marks", "rank"),
     "ORDER": ("book", "pair", "instrument", "next"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
@@ -76,8 +78,8 @@ def books_document(layout: Layout) -> dict[str, Any]:
         "books": {name: _fields(books[index], "BOOK") for index, name in enumerate(names)},
         "pairs": [
             {"book": names[book], "instrument": layout.keys[instrument], **_fields(pairs[index], "PAIR")}
-            for index, (book, instrument) in enumerate(layout.pairs)
-            if _is_alive(pairs[index])
+            for index in np.flatnonzero(pairs["quantity"] | pairs["trade"] | pairs["blocked"])
+            for book, instrument in (layout.pairs[index],)
         ],
         "orders": [
             {
@@ -124,6 +126,7 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
         else:
             lost.append(f"{row['book']} {row['instrument']}")
     _load_orders(layout, document["orders"], books, keys, places)
+    _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0
     return lost
 
@@ -154,10 +157,6 @@ def _book_names(layout: Layout) -> list[str]:
     return [f"{plan.strategy}@{plan.account}" for plan in layout.manifest.books]
 
 
-def _is_alive(pair: Any) -> bool:
-    return bool(pair["quantity"] or pair["trade"] or pair["blocked"])
-
-
 def _fields(row: Any, kind: str) -> dict[str, int]:
     return {name: int(row[name]) for name in row.dtype.names if name not in _STRUCTURAL[kind]}
 
@@ -175,6 +174,13 @@ def _load_named(
         if name in places:
             _load_fields(rows, places[name], kind, document)
     return [name for name in documents if name not in places]
+
+
+def _sum_cash(arena: NDArray[np.uint8], accounts: int) -> None:
+    """An account's cash is its books': one that is gone has taken its own along."""
+    books = table(arena, "books")
+    for index in range(accounts):
+        table(arena, "accounts")["cash_paise"][index] = books["cash_paise"][books["account"] == index].sum()
 
 
 def _load_orders(
@@ -258,7 +264,7 @@ def _book_fill(pair: dict[str, Any], fill: Any) -> int:
     """Move a position by one fill; return what it realised, in paise."""
     side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
     pair["costs_paise"] += int(fill["costs"])
-    if side < 0:
+    if side < 0 and int(fill["reason"]) != Reason.NETTED:
         pair["sold_today"] += quantity
     if side == pair["side"]:
         pair["quantity"] += side * quantity

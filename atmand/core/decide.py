@@ -1,7 +1,7 @@
-"""From a strategy's verdict on a closed bar to an order: exits first, then risk, then the entry.
+"""From a strategy's verdict on a closed bar to an order: exits first, then the entries of all strategies by rank.
 
-The generated program calls `decide` once for each (book, instrument) whose bar closed; everything that is the same
-for every strategy is here, so that generated code holds expressions only.
+The generated program calls `decide` once for each (book, instrument) whose bar closed, then `settle`; everything that
+is the same for every strategy is here, so that generated code holds expressions only.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import numpy as np
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
 from atmand.core.matching import request_exit, submit
+from atmand.core.netting import net_orders
 from atmand.core.orders import emit
+from atmand.core.portfolio import propose, take_proposal, withdraw
 from atmand.core.records import Kind
 from atmand.core.risk import entry_refusal, protected_limit
 from atmand.core.words import OrderKind, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "hold", "mark_books", "needs_decision"]
+__all__ = ["decide", "hold", "mark_books", "needs_decision", "settle"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -53,12 +55,13 @@ def hold(pair):  # type: ignore[no-untyped-def]
 
 @routine
 def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
-    """Act on the verdict that a pair's step came to on a closed bar."""
+    """Act on the verdict that a pair's step came to on a closed bar: exit at once, or propose an entry."""
     pair = pair_at(t, pair_index)
     flags = verdict_at(t, pair_index).flags
     pair.ready = flags & _READY
     if header_of(t).decisions == 0:
         return
+    withdraw(t, pair_index)
     if pair.quantity != 0:
         hold(pair)
         leave = _EXIT_LONG if pair.quantity > 0 else _EXIT_SHORT
@@ -69,18 +72,34 @@ def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
     if pair.entry_order >= 0 or flags & (_ENTER_LONG | _ENTER_SHORT) == 0:
         return
     side = np.int64(1) if flags & _ENTER_LONG else np.int64(-1)
-    _enter(t, pair_index, bar, side)
+    verdict = verdict_at(t, pair_index)
+    pair.proposed_side = side
+    pair.proposed_units = _units(instrument_at(t, pair.instrument), side, verdict.quantity, verdict.value)
+    pair.proposed_close = bar.close
+    pair.proposed_bar_ns = bar.start_ns
+    pair.proposed_marks = bar.marks
+    propose(t, pair_index, verdict.rank)
+
+
+@routine
+def settle(t):  # type: ignore[no-untyped-def]
+    """Make the entries that this record's strategies proposed, in their order, then net them against its exits."""
+    index = take_proposal(t)
+    while index >= 0:
+        _enter(t, index)
+        index = take_proposal(t)
+    net_orders(t)
 
 
 @kernel
-def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
-    """Size, check and send an entry; the decision is audited whether it fired or was blocked."""
+def _enter(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and send a proposed entry; the decision is audited whether it fired or was blocked."""
     pair = pair_at(t, pair_index)
     instrument = instrument_at(t, pair.instrument)
-    limit = protected_limit(header_of(t), instrument, side)
     verdict = verdict_at(t, pair_index)
-    units = _units(instrument, side, verdict.quantity, verdict.value)
-    reason = entry_refusal(t, pair_index, side, units, limit, bar.marks)
+    side, units = pair.proposed_side, pair.proposed_units
+    limit = protected_limit(header_of(t), instrument, side)
+    reason = entry_refusal(t, pair_index, side, units, limit, pair.proposed_marks)
     emit(
         t,
         _DECISION,
@@ -90,8 +109,8 @@ def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
         _0,
         side,
         units,
-        bar.close,
-        bar.start_ns,
+        pair.proposed_close,
+        pair.proposed_bar_ns,
         _0,
         _1 if reason == 0 else _0,
         reason,
@@ -102,7 +121,7 @@ def _enter(t, pair_index, bar, side):  # type: ignore[no-untyped-def]
         return
     pair.stop_distance = _paise(instrument, verdict.stop)
     pair.target_distance = _paise(instrument, verdict.target)
-    pair.entry_bar_ns = bar.start_ns
+    pair.entry_bar_ns = pair.proposed_bar_ns
     pair.trade = 0
     pair.entry_order = submit(t, pair_index, side, _MARKET, _ENTRY, units, limit, _RULE)
     if pair.entry_order < 0:

@@ -6,7 +6,7 @@ The engine reads no clock, file, socket or random source: the same records give 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 from atmand.core.books import books_document, load_books, open_next_day
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
-from atmand.core.manifest import Program
-from atmand.core.records import AUDIT, AUDIT_KINDS, Kind, Record, head_and_rows
+from atmand.core.manifest import Manifest, Program
+from atmand.core.records import (
+    AUDIT,
+    AUDIT_KINDS,
+    INSTRUMENTS_HEAD,
+    INSTRUMENTS_ROW,
+    PROGRAM_ROW,
+    Kind,
+    Record,
+    head_and_rows,
+    upgraded,
+)
+from atmand.core.run_off import with_run_off
 from atmand.core.state import Layout, carry_over, lay_out, table
 from atmand.core.ticks import MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.errors import AtmandError
@@ -63,6 +74,7 @@ class Engine:
         self._session: Record | None = None
         self._instruments: Record | None = None
         self._layout: Layout | None = None
+        self._prepared: tuple[int, bytes, Manifest, tuple[tuple[int, int], ...], Layout] | None = None
         self._program: Program | None = None
         self._outputs: NDArray[Any] = _NO_OUTPUTS
         self._header: NDArray[Any] = np.zeros(1, ARENA)
@@ -135,6 +147,38 @@ class Engine:
         """Take the books from a snapshot; return what had no row any more."""
         return load_books(self.layout, document)
 
+    def prepare(self, instruments: bytes | None, manifest: Manifest, pairs: Sequence[tuple[int, int]]) -> None:
+        """Lay an arena out for a PROGRAM record that is to come, in any thread: the loop then only fills it.
+
+        `instruments` is the body of an INSTRUMENTS record that comes before it, or None. What is prepared for nothing
+        is thrown away by the next program.
+        """
+        if self._session is None or self._instruments is None:
+            return
+        record = self._instruments if instruments is None else self._instruments._replace(body=instruments)
+        if instruments is not None:
+            record = record._replace(rows=(len(instruments) - INSTRUMENTS_HEAD.itemsize) // INSTRUMENTS_ROW.itemsize)
+        rows = np.zeros(len(pairs), PROGRAM_ROW)
+        rows["book"], rows["instrument"] = np.array(pairs, np.int64).T
+        layout = self._laid_out(self._session, record, manifest, rows)
+        self._prepared = (self._session.sequence, record.body, manifest, layout.pairs, layout)
+
+    def _laid_out(self, session: Record, instruments: Record, manifest: Manifest, pairs: NDArray[Any]) -> Layout:
+        head, windows = head_and_rows(session)
+        _, rows = head_and_rows(instruments)
+        return lay_out(head, windows, rows, manifest, pairs, session.time_ns, self._kept)
+
+    def _take_prepared(self, manifest: Manifest, pairs: NDArray[Any]) -> Layout | None:
+        """Return the arena that was laid out for exactly these records, once."""
+        prepared, self._prepared = self._prepared, None
+        assert self._session is not None and self._instruments is not None
+        if prepared is None:
+            return None
+        sequence, body, its_manifest, places, layout = prepared
+        same = (sequence, body) == (self._session.sequence, self._instruments.body) and its_manifest == manifest
+        wanted = tuple(zip(pairs["book"].tolist(), pairs["instrument"].tolist(), strict=True))
+        return layout if same and places == wanted else None
+
     def _apply_compiled(self, record: Record) -> NDArray[Any]:
         if self._program is None or self._layout is None:
             self.frames_skipped += 1
@@ -149,7 +193,7 @@ class Engine:
             rows = decoded_ticks(result)
             self.packets_skipped += decoded_skipped(result)
         else:
-            body = self._writable(record.body)
+            body = self._writable(upgraded(record).body)
         kind = int(record.kind)  # typing an enumeration's member would cost twenty times the call
         n = self._program.apply(self._layout.arena, kind, body, rows, record.sequence, record.time_ns)
         return self._outputs[:n]
@@ -171,17 +215,17 @@ class Engine:
             raise EngineError("PROGRAM", "came before SESSION and INSTRUMENTS", "open a session first")
         head, pairs = head_and_rows(record)
         program = self._programs(head["manifest"][0].tobytes())
-        session, windows = head_and_rows(self._session)
-        _, instruments = head_and_rows(self._instruments)
-        opened_ns = self._session.time_ns
-        after = lay_out(session, windows, instruments, program.manifest, pairs, opened_ns, self._kept)
+        session, _ = head_and_rows(self._session)
+        after = self._take_prepared(program.manifest, pairs)
+        if after is None:
+            after = self._laid_out(self._session, self._instruments, program.manifest, pairs)
         if self._layout is not None and not self._opening:
             books = books_document(self._layout)
-            carry_over(self._layout, after, pairs["copy_from"])
-            load_books(after, books)
+            carry_over(self._layout, after, pairs["copy_from"], record.time_ns)
+            load_books(after, with_run_off(books, after.manifest, _held(after)))
         elif self._carried_books is not None and head["books"].any():
             carried = self._carried_books(head["books"][0].tobytes())
-            load_books(after, carried)
+            load_books(after, with_run_off(carried, after.manifest, _held(after)))
             if carried["date"] != int(session["date"][0]):
                 open_next_day(after)
         self._opening = False
@@ -192,3 +236,11 @@ class Engine:
         self._next_due = self._header["next_due_ns"]
         self.grid_ns = int(self._header["grid_ns"][0])
         self._outputs = table(after.arena, "outputs")
+
+
+def _held(layout: Layout) -> set[tuple[str, str]]:
+    """Name the (book, instrument) pairs of a layout."""
+    plans = layout.manifest.books
+    return {
+        (f"{plans[book].strategy}@{plans[book].account}", layout.keys[instrument]) for book, instrument in layout.pairs
+    }

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numba.core import config
 
-__all__ = ["JIT", "entry", "kernel", "kernel_rows", "noref", "routine", "rows_at"]
+__all__ = ["JIT", "entry", "kernel", "kernel_rows", "local_kernel", "local_routine", "noref", "routine", "rows_at"]
 
 JIT: Final = not config.DISABLE_JIT
 
@@ -21,6 +21,11 @@ kernel = njit(cache=True, error_model="numpy", forceinline=True)
 
 routine = njit(cache=True, error_model="numpy")
 """A function that is compiled once and called: a handler of a record, a pass over a table."""
+
+local_kernel = njit(error_model="numpy", forceinline=True)
+local_routine = njit(error_model="numpy")
+"""The same inside a generated module, whose entry points alone are kept on disk: what they call is compiled into them,
+and a cache of its own for each step of each strategy made loading a program twice as long."""
 
 entry = njit("int64(uint8[::1], int64, uint8[::1], int64, int64, int64)", cache=True, error_model="numpy")
 """The fold of a generated program: compiled when its module is imported, never on the loop."""

@@ -59,7 +59,7 @@ INSTRUMENT: Final = np.dtype(
     [
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
-        *_rows("first_series", "first_pair", "first_order"),
+        *_rows("first_series", "first_pair", "first_order", "sector"),
         ("bid", LEVEL, (DEPTH,)),
         ("ask", LEVEL, (DEPTH,)),
     ],
@@ -84,7 +84,7 @@ BOOK: Final = np.dtype(
         "entry_from_ns", "entry_to_ns", "square_off_ns", "squared",
         "cash_paise", "capital_paise", "costs_paise", "realised_paise", "equity_paise", "day_equity_paise",
         "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
-        "positions", "orders_today", "paused", "working",
+        "positions", "orders_today", "paused", "working", "run_off",
     )
 )  # fmt: skip
 
@@ -104,7 +104,9 @@ PAIR: Final = np.dtype(
             "entry_index",
         ),
         *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
-        *_rows("slippage_paise"),
+        *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
+        *_rows("proposed_marks", "slippage_paise"),
+        ("rank", "f8"),
     ]
 )
 """A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values."""
@@ -113,7 +115,7 @@ ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next",
+        "touched", "next", "netted",
     )
 )  # fmt: skip
 
@@ -126,9 +128,10 @@ TRADE: Final = np.dtype(
 """A closed trade. `slippage_paise` is what its market orders paid beyond the middle of the touch."""
 
 VERDICT: Final = np.dtype(
-    [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value")]], align=True
+    [("flags", "i8"), *[(name, "f8") for name in ("stop", "target", "quantity", "value", "rank")]], align=True
 )
-"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade.
+"""What a strategy's step came to on a closed bar: StepFlag bits, distances in rupees, units or rupees to trade, and
+its rank among the entries of one record.
 
 Every structure's state begins with one, so that what acts on it needs to know nothing else of the structure.
 """
@@ -166,6 +169,9 @@ ARENA: Final = np.dtype(
         ("fingerprint", "u8"),
         *_rows("protection_bps", "entry_wait_ns", "stale_ns", "session_open_ns", "session_close_ns", "session_ended"),
         *_rows("refold", "n_outputs", "n_closed", "n_trades", "n_fills", "next_order", "next_trade"),
+        *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
+        *_rows("account_positions", "underlying_positions", "sector_positions"),
+        *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
         *_rows(*_COUNTERS),
         *[(f"{name}_{part}", "i8") for name in TABLES for part in ("at", "n")],
     ]

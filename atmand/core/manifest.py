@@ -49,6 +49,10 @@ class BookPlan:
     """Bars before the strategy may decide, with these values."""
     history_bars: int = 1
     """Bars worth fetching, so that what recursive indicators still remember of older ones is below 1e-9."""
+    run_off: bool = False
+    """It opens nothing: it leads positions that it took over to their exits, and goes when it is flat."""
+    origin: str = ""
+    """The strategy whose positions a run-off book took over."""
 
 
 @dataclass(frozen=True)

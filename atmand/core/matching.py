@@ -18,7 +18,7 @@ from atmand.core.risk import crosses_own, protected_limit, round_to_tick
 from atmand.core.ticks import DEPTH
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
-__all__ = ["expire_orders", "match_instrument", "request_exit", "submit", "watch_exits"]
+__all__ = ["arm", "expire_orders", "match_instrument", "request_exit", "submit", "watch_exits"]
 
 _HELD: Final = np.int64(OrderState.HELD)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -47,6 +47,7 @@ _MINUTE_NS: Final = 60_000_000_000
 def submit(t, pair_index, side, kind, purpose, quantity, limit, reason):  # type: ignore[no-untyped-def]
     """Make an order, held back while it would cross one of our own; return its row or -1."""
     pair = pair_at(t, pair_index)
+    header_of(t).fresh += 1
     held = crosses_own(t, pair.instrument, book_at(t, pair.book).account, side, limit)
     return make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, _HELD if held else _SENT)
 
@@ -158,7 +159,7 @@ def _take_depth(t, slot):  # type: ignore[no-untyped-def]
         if open_quantity == 0:
             break
     if filled > 0 and purpose == _ENTRY:
-        _arm(t, pair_index)
+        arm(t, pair_index)
 
 
 @kernel
@@ -177,7 +178,7 @@ def _match_target_on_path(t, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _arm(t, pair_index):  # type: ignore[no-untyped-def]
+def arm(t, pair_index):  # type: ignore[no-untyped-def]
     """Set stop and target round what the entry really paid, on the instrument's grid."""
     pair = pair_at(t, pair_index)
     if pair.quantity == 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -28,6 +28,7 @@ from atmand.core.records import (
     SESSION_ROW,
     Kind,
     body_of,
+    version_of,
 )
 from atmand.errors import AtmandError
 from atmand.market.costs import cost_group
@@ -37,6 +38,7 @@ from atmand.market.sessions import Window
 __all__ = [
     "BookLimits",
     "Draft",
+    "PortfolioLimits",
     "SessionTerms",
     "instruments_draft",
     "limits_draft",
@@ -56,6 +58,7 @@ class Draft(NamedTuple):
     kind: Kind
     body: bytes
     rows: int
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,21 @@ class BookLimits:
     orders_a_day: int = 1_000_000
 
 
+@dataclass(frozen=True)
+class PortfolioLimits:
+    """What the books of one account may come to together; 0 is no limit."""
+
+    netting: bool = True
+    account_positions: int = 0
+    underlying_positions: int = 0
+    sector_positions: int = 0
+    gross_paise: int = 0
+    net_paise: int = 0
+    gross_of_equity: int = 0
+    """Basis points of the account's equity."""
+    net_of_equity: int = 0
+
+
 def session_draft(terms: SessionTerms) -> Draft:
     """Write the SESSION record's body."""
     head = np.zeros(1, SESSION_HEAD)
@@ -118,6 +136,7 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
     head = np.zeros(1, INSTRUMENTS_HEAD)
     head["dump"] = np.frombuffer(hashlib.sha256(dump).digest(), np.uint8)
     rows = np.zeros(len(instruments), INSTRUMENTS_ROW)
+    sectors = sorted({instrument.sector for instrument, _ in instruments} - {""})
     for row, (instrument, group) in zip(rows, instruments, strict=True):
         key = instrument.key.encode("ascii", "replace")
         if len(key) > _KEY_BYTES:
@@ -127,6 +146,7 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
         row["tick"], row["lot"], row["freeze"] = max(1, instrument.tick), max(1, instrument.lot), instrument.freeze
         row["lower_band"], row["upper_band"] = instrument.lower_band, instrument.upper_band
         row["group"], row["tradable"] = group, instrument.tradable
+        row["sector"] = sectors.index(instrument.sector) + 1 if instrument.sector else 0
         row["cost_group"] = cost_group(instrument.exchange, "MIS") if instrument.tradable else 0
     return Draft(Kind.INSTRUMENTS, body_of(Kind.INSTRUMENTS, head, rows), len(rows))
 
@@ -153,17 +173,21 @@ def program_draft(
     return Draft(Kind.PROGRAM, body_of(Kind.PROGRAM, head, rows), len(rows))
 
 
-def limits_draft(limits: Sequence[BookLimits], *, entries: bool = True) -> Draft:
-    """Write the LIMITS record's body: one row a book, in the manifest's order."""
+def limits_draft(
+    limits: Sequence[BookLimits], portfolio: PortfolioLimits | None = None, *, entries: bool = True
+) -> Draft:
+    """Write the LIMITS record's body: what every account's books share, and one row a book in the manifest's order."""
     head = np.zeros(1, LIMITS_HEAD)
     head["entries"] = entries
+    for name, value in asdict(portfolio or PortfolioLimits()).items():
+        head[name] = value
     rows: NDArray[np.void] = np.zeros(len(limits), LIMITS_ROW)
     for index, limit in enumerate(limits):
         rows[index] = (
             index, limit.capital_paise, limit.order_value_paise, limit.position_value_paise, limit.daily_loss_paise,
             limit.open_positions, limit.orders_a_day,
         )  # fmt: skip
-    return Draft(Kind.LIMITS, body_of(Kind.LIMITS, head, rows), len(rows))
+    return Draft(Kind.LIMITS, body_of(Kind.LIMITS, head, rows), len(rows), version_of(Kind.LIMITS))
 
 
 def params_draft(values: Sequence[Sequence[float]], *, document: bytes = bytes(32), seq: int = 0) -> Draft:

@@ -27,7 +27,17 @@ from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 from atmand.market.costs import dp_costs, order_costs
 
-__all__ = ["ALLOWED", "cancel", "emit", "end_order", "fill", "fingerprint_after", "make_order", "transition"]
+__all__ = [
+    "ALLOWED",
+    "cancel",
+    "emit",
+    "end_order",
+    "fill",
+    "fill_netted",
+    "fingerprint_after",
+    "make_order",
+    "transition",
+]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -42,6 +52,7 @@ _EXPIRED: Final = np.int64(OrderState.EXPIRED)
 
 _0: Final = np.int64(0)
 _NO_REASON: Final = np.int64(Reason.NONE)
+_NETTED: Final = np.int64(Reason.NETTED)
 
 _ENTRY: Final = np.int64(Purpose.ENTRY)
 _EXIT: Final = np.int64(Purpose.EXIT)
@@ -70,7 +81,7 @@ def _allowed() -> np.ndarray[Any, np.dtype[np.int64]]:
         _HELD: (_SENT, _REJECTED, _CANCELLED, _EXPIRED),
         _SENT: (_OPEN, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED),
         _OPEN: (_OPEN, _PARTIAL, _FILLED, _CANCELLED, _REJECTED, _EXPIRED),
-        _PARTIAL: (_PARTIAL, _FILLED, _CANCELLED, _EXPIRED),
+        _PARTIAL: (_HELD, _PARTIAL, _FILLED, _CANCELLED, _EXPIRED),
         _CANCELLED: (_PARTIAL, _FILLED),
         _EXPIRED: (_PARTIAL, _FILLED),
     }
@@ -229,6 +240,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.expires_ns = h.time_ns + h.entry_wait_ns if purpose == _ENTRY else 0
     o.cause = h.sequence
     o.touched = 0
+    o.netted = 0
     _append(t, instrument, slot)
     if o.expires_ns > 0:
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
@@ -291,17 +303,34 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
 
     Costs are those of the order so far, less what was charged before, so that they do not depend on how it was cut.
     """
+    o = order_at(t, slot)
+    pair = pair_at(t, o.pair)
+    book = book_at(t, o.book)
+    traded = o.value - o.netted
+    rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
+    costs = order_costs(rates, o.side, traded + quantity * price) - order_costs(rates, o.side, traded)
+    costs += dp_costs(rates, o.side, pair.sold_today)
+    if o.side < 0:
+        pair.sold_today += quantity
+    _book_fill(t, slot, quantity, price, costs, o.reason)
+
+
+@routine
+def fill_netted(t, slot, quantity, price):  # type: ignore[no-untyped-def]
+    """Apply a fill that two books made with each other: nothing was traded, so it costs nothing."""
+    order_at(t, slot).netted += quantity * price
+    _book_fill(t, slot, quantity, price, _0, _NETTED)
+
+
+@routine
+def _book_fill(t, slot, quantity, price, costs, reason):  # type: ignore[no-untyped-def]
+    """Move order, position, book and account by a fill and its costs, and audit it."""
     h = header_of(t)
     o = order_at(t, slot)
     pair = pair_at(t, o.pair)
     book = book_at(t, o.book)
     account = account_at(t, book.account)
     value = quantity * price
-    rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
-    costs = order_costs(rates, o.side, o.value + value) - order_costs(rates, o.side, o.value)
-    costs += dp_costs(rates, o.side, pair.sold_today)
-    if o.side < 0:
-        pair.sold_today += quantity
     _open_trade(t, o, pair, book)
     pair.slippage_paise += _slippage(o, instrument_at(t, o.instrument), quantity, price)
     o.filled += quantity
@@ -327,7 +356,7 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
         value,
         costs,
         o.purpose,
-        o.reason,
+        reason,
     )
     transition(t, o, _FILLED if o.filled == o.quantity else _PARTIAL, _NO_REASON)
     if o.state == _FILLED:

@@ -47,6 +47,8 @@ __all__ = [
     "body_of",
     "head_and_rows",
     "shape_of",
+    "upgraded",
+    "version_of",
 ]
 
 
@@ -192,7 +194,7 @@ INSTRUMENTS_ROW: Final = np.dtype(
     [
         ("key", "S48"),  # EXCHANGE:SEGMENT:SYMBOL[:EXPIRY:STRIKE:RIGHT]
         ("isin", "S12"),
-        ("pad", "S4"),
+        ("sector", "i4"),  # instruments of one sector have one number; 0 = not known, as in the first records
         ("token", "i8"),
         ("price_scale", "i8"),
         ("tick", "i8"),  # in price_scale units
@@ -220,7 +222,20 @@ PROGRAM_ROW: Final = np.dtype(  # one (book, instrument) pair
 PARAMS_HEAD: Final = np.dtype([("document_seq", "i8"), ("document", "u1", (32,))])
 PARAMS_ROW: Final = np.dtype([("book", "i8"), ("slot", "i8"), ("value", "f8")])
 
-LIMITS_HEAD: Final = np.dtype([("entries", "i8")])  # 0: no book may open anything
+LIMITS_HEAD_1: Final = np.dtype([("entries", "i8")])
+LIMITS_HEAD: Final = np.dtype(
+    [
+        ("entries", "i8"),  # 0: no book may open anything
+        ("netting", "i8"),  # 1: opposite intents of one record are settled between the books
+        ("account_positions", "i8"),  # of one account, all its books together; 0 = no limit, as for all that follow
+        ("underlying_positions", "i8"),
+        ("sector_positions", "i8"),
+        ("gross_paise", "i8"),
+        ("net_paise", "i8"),
+        ("gross_of_equity", "i8"),  # basis points of the account's equity
+        ("net_of_equity", "i8"),
+    ]
+)
 LIMITS_ROW: Final = np.dtype(
     [
         ("book", "i8"),
@@ -312,7 +327,8 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
     (Kind.PROGRAM, 1): Shape(PROGRAM_HEAD, PROGRAM_ROW),
     (Kind.PARAMS, 1): Shape(PARAMS_HEAD, PARAMS_ROW),
-    (Kind.LIMITS, 1): Shape(LIMITS_HEAD, LIMITS_ROW),
+    (Kind.LIMITS, 1): Shape(LIMITS_HEAD_1, LIMITS_ROW),
+    (Kind.LIMITS, 2): Shape(LIMITS_HEAD, LIMITS_ROW),
     (Kind.FEED_STATE, 1): Shape(FEED_STATE_HEAD, EMPTY),
     (Kind.GAP, 1): Shape(GAP_HEAD, EMPTY),
     (Kind.FORECAST, 1): Shape(COLUMN_HEAD, COLUMN_ROW),
@@ -327,6 +343,14 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
 def shape_of(kind: int, version: int = 1) -> Shape:
     """Return the dtypes of a kind's body; KeyError where the kind has no fixed body (FRAME) or is not known here."""
     return _SHAPES[Kind(kind), version]
+
+
+_NEWEST: Final = {kind: max(version for of, version in _SHAPES if of is kind) for kind, _ in _SHAPES}
+
+
+def version_of(kind: Kind) -> int:
+    """Return the version in which this code writes a kind."""
+    return _NEWEST.get(kind, 1)
 
 
 class Record(NamedTuple):
@@ -344,7 +368,7 @@ class Record(NamedTuple):
 
 def body_of(kind: Kind, head: NDArray[np.void] | None = None, rows: NDArray[np.void] | None = None) -> bytes:
     """Encode a body from a head (one row, zeros if absent) and rows, refusing other dtypes than the kind's newest."""
-    shape = shape_of(kind)
+    shape = shape_of(kind, version_of(kind))
     if head is None:
         head = np.zeros(1, shape.head)
     if head.dtype != shape.head or (rows is not None and rows.dtype != shape.row):
@@ -357,3 +381,21 @@ def head_and_rows(record: Record) -> tuple[NDArray[np.void], NDArray[np.void]]:
     shape = shape_of(record.kind, record.version)
     head = np.frombuffer(record.body, shape.head, 1)
     return head, np.frombuffer(record.body, shape.row, record.rows, shape.head.itemsize)
+
+
+def upgraded(record: Record) -> Record:
+    """Return a record in the version that this code writes: fields that its own did not have are zero."""
+    newest = version_of(Kind(record.kind))
+    if record.version == newest:
+        return record
+    head, rows = head_and_rows(record)
+    shape = shape_of(record.kind, newest)
+    body = _renewed(head, shape.head).tobytes() + _renewed(rows, shape.row).tobytes()
+    return record._replace(body=body, version=newest)
+
+
+def _renewed(rows: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    fresh = np.zeros(len(rows), dtype)
+    for name in set(dtype.names or ()) & set(rows.dtype.names or ()):
+        fresh[name] = rows[name]
+    return fresh

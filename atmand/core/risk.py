@@ -11,6 +11,7 @@ import numpy as np
 
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
 from atmand.core.words import OrderState, Reason
 
@@ -24,6 +25,7 @@ _PART: Final = np.int64(OrderState.PARTIAL)
 _NONE: Final = np.int64(Reason.NONE)
 _ENTRIES_OFF: Final = np.int64(Reason.ENTRIES_OFF)
 _PAUSED: Final = np.int64(Reason.PAUSED)
+_RUN_OFF: Final = np.int64(Reason.RUN_OFF)
 _OUTSIDE_WINDOW: Final = np.int64(Reason.OUTSIDE_WINDOW)
 _PARTIAL_BAR: Final = np.int64(Reason.PARTIAL_BAR)
 _NO_QUOTE: Final = np.int64(Reason.NO_QUOTE)
@@ -72,7 +74,7 @@ def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _ORDERS_A_DAY
     if value > book.cash_paise - _committed(t, pair.book):
         return _CASH
-    return _NONE
+    return portfolio_refusal(t, pair_index, side, value)
 
 
 @kernel
@@ -84,6 +86,8 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
         return _ENTRIES_OFF
     if book.paused:
         return _PAUSED
+    if book.run_off:
+        return _RUN_OFF
     if book.squared or not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
         return _OUTSIDE_WINDOW
     if bar_flags & _PARTIAL:

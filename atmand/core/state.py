@@ -153,6 +153,7 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
     for name in ("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"):
         instruments[name] = rows[name]
     instruments["tradable"] = rows["tradable"]
+    instruments["sector"] = rows["sector"]
     for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before
@@ -189,6 +190,7 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["account"] = manifest.accounts.index(plan.account)
         row["structure"] = plan.structure
         row["delivery"] = plan.delivery
+        row["run_off"] = plan.run_off
         row["params_at"] = at
         row["params_size"] = len(plan.values) * 8
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
@@ -210,24 +212,30 @@ def _fill_pairs(
 ) -> None:
     """Fill pairs; the lists by series and by instrument run in the order of the rows."""
     rows = table(arena, "pairs")
-    for name in ("entry_order", "exit_order", "target_order", "next_in_series", "next_in_instrument"):
+    for name in ("entry_order", "exit_order", "target_order"):
         rows[name] = -1
-    series_rows, instruments = table(arena, "series"), table(arena, "instruments")
-    for index in range(len(pairs) - 1, -1, -1):
-        book, instrument = int(pairs[index]["book"]), int(pairs[index]["instrument"])
-        structure = manifest.structures[manifest.books[book].structure]
-        place = series[instrument, structure.period_ns][0]
-        row = rows[index]
-        row["book"], row["instrument"] = book, instrument
-        row["structure"], row["series"] = manifest.books[book].structure, place
-        row["next_in_series"], series_rows["first_pair"][place] = series_rows["first_pair"][place], index
-        row["next_in_instrument"], instruments["first_pair"][instrument] = instruments["first_pair"][instrument], index
-    for index in range(len(pairs)):
-        rows["slab_at"][index] = slab_at
-        slab_at += _aligned(manifest.structures[int(rows["structure"][index])].state_bytes)
+    structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
+    periods = np.array([structure.period_ns for structure in manifest.structures])[structures]
+    sizes = np.array([_aligned(structure.state_bytes) for structure in manifest.structures])[structures]
+    rows["book"], rows["instrument"], rows["structure"] = pairs["book"], pairs["instrument"], structures
+    keys = zip(pairs["instrument"].tolist(), periods.tolist(), strict=True)
+    rows["series"] = [series[key][0] for key in keys]
+    _link(rows["series"], rows["next_in_series"], table(arena, "series")["first_pair"])
+    _link(rows["instrument"], rows["next_in_instrument"], table(arena, "instruments")["first_pair"])
+    rows["slab_at"] = slab_at + np.cumsum(sizes) - sizes
 
 
-def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
+def _link(owners: NDArray[Any], following: NDArray[Any], first: NDArray[Any]) -> None:
+    """Link the rows of each owner in their order; `first` is where an owner's list begins."""
+    order = np.argsort(owners, kind="stable")
+    same = owners[order[1:]] == owners[order[:-1]]
+    following[:] = -1
+    following[order[:-1][same]] = order[1:][same]
+    begins = order[np.concatenate(([True], ~same))]
+    first[owners[begins]] = begins
+
+
+def carry_over(before: Layout, after: Layout, copies: NDArray[Any], time_ns: int) -> None:
     """Bring bars, quotes and strategy state from the arena before into the new one, by durable key, inside a session.
 
     `copies` is the PROGRAM rows' `copy_from`: the pair before whose indicator state goes on, or -1 to fold it again
@@ -237,34 +245,54 @@ def carry_over(before: Layout, after: Layout, copies: NDArray[Any]) -> None:
     old_rows, new_rows = table(before.arena, "instruments"), table(after.arena, "instruments")
     for index, key in enumerate(after.keys):
         old = names.get(key)
-        if old is None:
+        if old is None:  # it joins now: what was traded before is not known
+            new_rows["volume_known"][index], new_rows["gap_ns"][index] = 0, time_ns
             continue
         for name in _CARRIED:
             new_rows[name][index] = old_rows[name][old]
     _carry_series(before, after, names)
     pairs_before, pairs_after = table(before.arena, "pairs"), table(after.arena, "pairs")
-    for index, source in enumerate(copies):
-        if source >= 0:
-            size = after.manifest.structures[int(pairs_after["structure"][index])].state_bytes
-            start, end = int(pairs_after["slab_at"][index]), int(pairs_before["slab_at"][source])
-            after.arena[start : start + size] = before.arena[end : end + size]
-            pairs_after["folded"][index] = 1
-            pairs_after["ready"][index] = pairs_before["ready"][source]
+    going_on = np.flatnonzero(copies >= 0)
+    sources = copies[going_on]
+    pairs_after["folded"][going_on] = 1
+    pairs_after["ready"][going_on] = pairs_before["ready"][sources]
+    old_words, new_words = _words(before.arena), _words(after.arena)
+    for structure, plan in enumerate(after.manifest.structures):
+        mine = pairs_after["structure"][going_on] == structure
+        words = np.arange(_aligned(plan.state_bytes) // 8)
+        into = pairs_after["slab_at"][going_on[mine]][:, None] // 8 + words
+        new_words[into] = old_words[pairs_before["slab_at"][sources[mine]][:, None] // 8 + words]
+
+
+def _words(arena: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """View an arena as words: every slab begins at one, and is a whole number of them."""
+    return arena[: arena.size // 8 * 8].view(np.int64)
 
 
 def _carry_series(before: Layout, after: Layout, names: dict[str, int]) -> None:
     old_rows, new_rows = table(before.arena, "series"), table(after.arena, "series")
     old_ring, new_ring = table(before.arena, "ring"), table(after.arena, "ring")
-    places = {(int(row["instrument"]), int(row["period_ns"])): row for row in old_rows}
-    for row in new_rows:
-        old = places.get((names.get(after.keys[int(row["instrument"])], -1), int(row["period_ns"])))
+    columns = ("instrument", "period_ns", "count", "ring_size", "ring_at")
+    old_cells = list(zip(*(old_rows[name].tolist() for name in columns), strict=True))
+    places = {(instrument, period): index for index, (instrument, period, *_) in enumerate(old_cells)}
+    cells = zip(*(new_rows[name].tolist() for name in columns), strict=True)
+    for index, (instrument, period, _, room, at) in enumerate(cells):
+        old = places.get((names.get(after.keys[instrument], -1), period))
         if old is None:
             continue
-        count, size = int(old["count"]), int(old["ring_size"])
-        kept = np.arange(max(0, count - min(size, int(row["ring_size"]))), count) % size
-        bars = old_ring[int(old["ring_at"]) + kept]
-        at = int(row["ring_at"])
-        new_ring[at : at + len(bars)] = bars
-        row["count"] = len(bars)
-        row["closed_ns"] = old["closed_ns"]
-        row["building"], row["pending"] = old["building"], old["pending"]
+        _, _, count, size, old_at = old_cells[old]
+        for bars in _kept(old_ring[old_at : old_at + size], count, min(size, room)):
+            new_ring[at : at + len(bars)] = bars
+            at += len(bars)
+        new_rows["count"][index] = min(count, size, room)
+        for name in ("closed_ns", "building", "pending"):
+            new_rows[name][index] = old_rows[name][old]
+
+
+def _kept(ring: NDArray[Any], count: int, room: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the newest bars of a ring, oldest first, in two pieces: up to its end, and from its beginning."""
+    wanted = min(count, room)
+    end = count % len(ring)
+    if wanted <= end:
+        return ring[end - wanted : end], ring[:0]
+    return ring[len(ring) - (wanted - end) :], ring[:end]

@@ -14,6 +14,7 @@ from atmand.core.bars import NEVER_NS, close_due_bars, gap_into_bars, merge_hist
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at, window_at
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
+from atmand.core.netting import net_orders
 from atmand.core.records import (
     COMMAND_HEAD,
     GAP_HEAD,
@@ -46,6 +47,7 @@ _PARAMS_HEAD_BYTES: Final = PARAMS_HEAD.itemsize
 _HISTORY_HEAD_BYTES: Final = HISTORY_HEAD.itemsize
 
 _ANY: Final = np.int64(-1)
+_NO: Final = np.int64(0)
 _CORE_TIME: Final = np.int64(BarFlag.CORE_TIME)
 _ENTRIES_OFF: Final = np.int64(Command.ENTRIES_OFF)
 _ENTRIES_ON: Final = np.int64(Command.ENTRIES_ON)
@@ -67,6 +69,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
     h.sequence = sequence
     h.time_ns = time_ns
     h.n_outputs = 0
+    h.fresh = 0
     h.n_closed = 0
     if time_ns >= h.next_due_ns:
         h.next_due_ns = close_due_bars(t)
@@ -88,6 +91,7 @@ def timed_events(t):  # type: ignore[no-untyped-def]
                     _exit_pairs(t, np.int64(index), _ANY, _BY_SQUARE_OFF)
             else:
                 due_ns = min(due_ns, book.square_off_ns)
+    net_orders(t)
     if h.session_ended == 0:
         if h.time_ns >= h.session_close_ns + h.grace_ns:
             h.session_ended = 1
@@ -159,6 +163,7 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
             if instrument.first_order >= 0:
                 match_instrument(t, index)
             watch_exits(t, index)
+            net_orders(t)
     else:
         h.outside_ticks += 1
 
@@ -203,7 +208,8 @@ def on_gap(t, body):  # type: ignore[no-untyped-def]
 def on_limits(t, body, n):  # type: ignore[no-untyped-def]
     """Put the operator's limits in force, between two records."""
     h = header_of(t)
-    h.entries = rows_at(body, 0, 1, LIMITS_HEAD)[0].entries
+    _take_portfolio(h, rows_at(body, 0, 1, LIMITS_HEAD)[0])
+    h.netting = h.netting if _books_meet(t) else _NO
     rows = rows_at(body, _LIMITS_HEAD_BYTES, n, LIMITS_ROW)
     for i in range(n):
         row = rows[i]
@@ -221,6 +227,31 @@ def on_limits(t, body, n):  # type: ignore[no-untyped-def]
         book.daily_loss_paise = row.daily_loss_paise
         book.open_positions = row.open_positions
         book.orders_a_day = row.orders_a_day
+
+
+@kernel
+def _take_portfolio(h, head):  # type: ignore[no-untyped-def]
+    """Take the limits that an account's books share."""
+    h.entries = head.entries
+    h.netting = head.netting
+    h.account_positions = head.account_positions
+    h.underlying_positions = head.underlying_positions
+    h.sector_positions = head.sector_positions
+    h.gross_paise = head.gross_paise
+    h.net_paise = head.net_paise
+    h.gross_of_equity = head.gross_of_equity
+    h.net_of_equity = head.net_of_equity
+    counts = head.account_positions + head.underlying_positions + head.sector_positions
+    h.portfolio = counts + head.gross_paise + head.net_paise + head.gross_of_equity + head.net_of_equity
+
+
+@kernel
+def _books_meet(t):  # type: ignore[no-untyped-def]
+    """Say whether an account has books enough to want opposite things."""
+    most = np.int64(0)
+    for index in range(header_of(t).accounts_n):
+        most = max(most, account_at(t, index).books)
+    return most > 1
 
 
 @routine
@@ -256,3 +287,4 @@ def on_command(t, body):  # type: ignore[no-untyped-def]
                 book_at(t, index).paused = 1 if command.code == _PAUSE_BOOK else 0
     elif command.code == _EXIT_POSITION and h.decisions:
         _exit_pairs(t, command.book, command.instrument, _BY_COMMAND)
+        net_orders(t)

@@ -73,6 +73,15 @@ class Reason(IntEnum):
     FREEZE = 35
     SHORT_DELIVERY = 36
     SELF_CROSS = 37
+    ACCOUNT_POSITIONS = 60
+    UNDERLYING_POSITIONS = 61
+    SECTOR_POSITIONS = 62
+    GROSS_EXPOSURE = 63
+    NET_EXPOSURE = 64
+    RUN_OFF = 65
+    """The book only leads its positions to their exits: its strategy was changed or removed."""
+    NETTED = 70
+    """Settled between two books of the account at the touch's mid, without costs."""
 
 
 class Activity(IntEnum):

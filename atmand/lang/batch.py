@@ -24,7 +24,7 @@ from numba import njit, prange
 
 from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_watched, mark, open_day
 from atmand.core.batch import quote_close, take_trades, walk_minute
-from atmand.core.decide import decide, hold, needs_decision
+from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
 from atmand.core.layout import book_at, header_of, verdict_at
@@ -91,6 +91,9 @@ def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equit
                     busy |= is_watched(pair)
                     index = pair.next_in_series
                 busy |= instrument.first_order >= 0
+            if h.first_proposal > 0 or h.fresh > 1:
+                settle(t)
+                busy = True
             total = mark(t, books, n_books, pairs, n_pairs, instruments, result)
             if equity.shape[0] > 0:
                 equity[minute] = total

@@ -29,10 +29,11 @@ import numpy as np
 
 from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.crossing import CROSSING, crosses_above, crosses_below
-from atmand.core.decide import decide, mark_books
+from atmand.core.decide import decide, mark_books, settle
 from atmand.core.indicators import INDICATORS, lookback
 {imports}
-from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
+from atmand.core.jit import address_of, entry, noref, record_at, rows_at
+from atmand.core.jit import local_kernel as kernel, local_routine as routine, routine as driver
 from atmand.core.layout import VERDICT, book_at, closed_at, header_of, instrument_at, output_at, pair_at, ring_at
 from atmand.core.layout import series_at, verdict_at
 from atmand.core.step import begin, on_command, on_gap, on_history, on_limits, on_params, on_ticks, timed_events
@@ -98,6 +99,7 @@ def _closed(arena, t):
             _step(arena, t, index, row.bar)
             decide(t, index, row.bar)
             index = pair_at(t, index).next_in_series
+    settle(t)
     h.n_closed = 0
     mark_books(t)
 
@@ -133,7 +135,7 @@ def apply(arena, kind, body, rows, sequence, time_ns):
     return h.n_outputs
 
 
-@routine
+@driver
 def run_bars(arena, bars, present, body, day_volume, audit, first, sequence):
     """Fold a session's bars along their stated path: (bars done, audit rows written, sequence).
 
@@ -177,6 +179,10 @@ class Deployment:
     account: str = "paper"
     values: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
+    origin: str = ""
+    """Set on what only leads the positions of that strategy to their exits."""
+    universe: tuple[str, ...] = ()
+    """Keys of the instruments that it is kept to; empty is the file's own universe."""
 
     @property
     def book(self) -> str:
@@ -282,6 +288,8 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         square_off_ns=_ns_of(session.square_off),
         values=tuple(values[name] for name in structure.plan.params),
         sha256=deployment.file.sha256,
+        run_off=bool(deployment.origin),
+        origin=deployment.origin,
         warm_bars=warm,
         history_bars=fetch,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atmand.core.manifest import Manifest
 from atmand.core.records import Kind
+from atmand.core.run_off import heir_of
 from atmand.ledger.statistics import Curve, Statistics
 from atmand.ledger.trades import (
     AuditRow,
@@ -317,7 +318,11 @@ class LedgerFold:
 
     def _leave(self, name: str, book: _Book) -> None:
         """A book ends: what it was worth leaves its account, and is neither profit nor loss."""
-        self._add(name, book, -book.curve.equity)
+        equity, heir = book.curve.equity, heir_of(name)
+        self._add(name, book, -equity)
+        if heir in self._names and name not in self._names and self._books[heir].running:
+            # The heir's capital grows by what the book was lent; what it made or lost comes along.
+            self._add(heir, self._books[heir], equity - book.capital)
         book.curve.positions = book.curve.capital = 0
         book.running, book.capital, book.costs = False, 0, 0
 

@@ -130,7 +130,7 @@ class BarDriver:
 
     def _apply(self, draft: Draft, time_ns: int) -> None:
         self.sequence += 1
-        record = Record(draft.kind, self.sequence, time_ns, draft.body, draft.rows)
+        record = Record(draft.kind, self.sequence, time_ns, draft.body, draft.rows, draft.version)
         self._hear(self.engine.apply(record))
 
     def _timers(self, until_ns: int) -> None:

@@ -27,7 +27,7 @@ __all__ = ["command"]
 
 _RUN: Final = '''
 
-@routine
+@driver
 def run(state, params, bars, scale, values):
     """Fold bars through the step; a value that is missing stays NaN."""
     s = rows_at(state, 0, 1, STATE_{name})[0]

@@ -193,6 +193,8 @@ class GrowingDay:
             "waiting_for": {"long": long, "short": short},
             "blocked_by": self.blocked_by,
             "warming": self.warming,
+            "life": "warming" if self.warming else "active",
+            "life_reason": "12 of 34 bars" if self.warming else "",
             "instruments": instruments,
             **self._statistics(self._equity[name], self._opening[name], 2 if state == "in_trade" else 0, name),
         }

@@ -20,6 +20,7 @@ from atmand.core.manifest import BookPlan, Manifest, Program
 from atmand.core.opening import (
     BookLimits,
     Draft,
+    PortfolioLimits,
     SessionTerms,
     instruments_draft,
     limits_draft,
@@ -54,6 +55,8 @@ OPEN: Final = ns(DAY, "09:15")
 CLOSE: Final = ns(DAY, "15:30")
 RICH: Final = BookLimits(100_000_000_00)
 FULL: Final = 184
+APART: Final = PortfolioLimits(netting=False)
+"""The books of a test settle nothing between them, unless it says so."""
 
 STEER: Final = """
 name = "steer"
@@ -188,9 +191,10 @@ class Market:
         *,
         opened: float = -60.0,
         day: date = DAY,
+        portfolio: PortfolioLimits = APART,
         **terms: Any,
     ) -> None:
-        self.books_of_test = tuple(books)
+        self.books_of_test, self.portfolio = tuple(books), portfolio
         self.shares = tuple(shares)
         self.programs: dict[bytes, Program] = {}
         self.carried: dict[bytes, dict[str, Any]] = {}
@@ -210,7 +214,7 @@ class Market:
         self.put(session_draft(SessionTerms(day=day, windows=hours, **chosen)), opened)
         self.put(instruments_draft([(instrument, 0) for instrument in self.shares]), opened)
         self.install(self.books_of_test, opened, books_sha=books_sha)
-        self.put(limits_draft([book.limits for book in self.books_of_test]), opened)
+        self.put(limits_draft([book.limits for book in self.books_of_test], self.portfolio), opened)
 
     def install(
         self,
@@ -231,7 +235,7 @@ class Market:
         """Apply one record received `at` seconds after the opening; return a copy of its audit rows."""
         self.sequence += 1
         time_ns = max(self.engine.time_ns + 1, self.open_ns + round(at * SECOND))
-        record = Record(draft.kind, self.sequence, time_ns, draft.body, draft.rows, 1, source)
+        record = Record(draft.kind, self.sequence, time_ns, draft.body, draft.rows, draft.version, source)
         rows = self.engine.apply(record).copy()
         self.records.append(record)
         self.rows.append(rows)

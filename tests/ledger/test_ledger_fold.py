@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,30 @@ def test_a_book_that_a_program_drops_takes_its_money_along() -> None:
     fold.fold(np.concatenate([mark(2, 0, CAPITAL + 100), mark(2, 1, CAPITAL, place=1)]))
     assert fold.statistics()["b@x"].profit_paise == -300
     assert fold.statistics()[TOTAL].total_return == pytest.approx(shown[TOTAL].total_return)
+
+
+def test_a_run_off_book_takes_and_brings_money_and_only_its_profit_counts() -> None:
+    fold = LedgerFold()
+    fold.begin(OPENED)
+    fold.fold(np.concatenate([mark(1, 0, CAPITAL + 50), mark(1, 1, CAPITAL, place=1)]))
+    lent, made = 1_000, 30
+    plans = (*MANIFEST.books, replace(MANIFEST.books[0], strategy="a~1", run_off=True, origin="a"))
+    fold.begin(replace(OPENED, manifest=replace(MANIFEST, books=plans), open_trades=None))
+    fold.fold(
+        np.concatenate(
+            [
+                mark(2, 0, CAPITAL - lent, capital=CAPITAL - lent),
+                mark(2, 1, CAPITAL, place=1),
+                mark(2, 2, lent + 50 + made, capital=lent, place=2),
+            ]
+        )
+    )
+    assert fold.statistics()["@x"].profit_paise == fold.statistics()[TOTAL].profit_paise == 50 + made
+    fold.begin(replace(OPENED, open_trades=None))
+    fold.fold(np.concatenate([mark(3, 0, CAPITAL + 50 + made), mark(3, 1, CAPITAL, place=1)]))
+    figures = fold.statistics()
+    assert [figures[name].equity_paise for name in ("@x", TOTAL)] == [2 * CAPITAL + 50 + made] * 2
+    assert [figures[name].profit_paise for name in ("@x", TOTAL)] == [50 + made] * 2
 
 
 def test_a_trade_has_the_parameters_of_its_decision_not_of_its_fill() -> None:

@@ -140,6 +140,7 @@ def test_a_changed_rule_is_swapped_in_without_losing_a_position(start: Start, tm
     universe = ", ".join(f'"{key}"' for key in UNIVERSE)
     strategy.write_text(HOLDER.format(universe=universe, leave="close < floor"))
     configuration = write_configuration(tmp_path, {"holder": strategy}, {"journal": {"min_free_bytes": 0}})
+    configuration.write_text(configuration.read_text().replace("params =", 'on_change = "adopt"\nparams ='))
     daemon = start("--config", configuration, "--state", state, "--speed", "60")
     daemon.wait_for("order_filled", times=len(UNIVERSE))
     strategy.write_text(HOLDER.format(universe=universe, leave="high < floor"))

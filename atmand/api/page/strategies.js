@@ -5,7 +5,7 @@ import { change, count, direction, money, percent, plain, ratio, sideWord, symbo
 
 const STATES = {
   warming: ["warming up", "warn"], waiting: ["waiting", ""], entering: ["entering", "accent"], in_trade: ["in trade", "ok"],
-  exiting: ["exiting", "accent"], blocked: ["blocked", "bad"], paused: ["paused", "warn"],
+  exiting: ["exiting", "accent"], blocked: ["blocked", "bad"], paused: ["paused", "warn"], run_off: ["running off", "warn"],
 };
 
 export class Strategies {
@@ -78,6 +78,8 @@ function sentences(strategy, positions) {
       return [{ key: "warming", lead: strategy.warming ? `Warming up: ${count(strategy.warming.have)} of ${count(strategy.warming.need)} bars` : "Warming up" }];
     case "blocked":
       return [{ key: "blocked", lead: `Blocked by: ${word(strategy.blocked_by)}`, tone: "down" }];
+    case "run_off":
+      return [{ key: "run_off", lead: `Running off: ${strategy.life_reason}` }];
     case "paused":
       return [{ key: "paused", lead: "Paused: it opens nothing new" }];
     case "entering":

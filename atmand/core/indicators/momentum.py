@@ -28,8 +28,8 @@ def _gain_and_loss(s, x, period):  # type: ignore[no-untyped-def]
     gain = change if change > 0.0 else 0.0
     loss = -change if change < 0.0 else 0.0
     if s.count > period + 1:
-        s.gain = (s.gain * (period - 1.0) + gain) / period
-        s.loss = (s.loss * (period - 1.0) + loss) / period
+        s.gain += (gain - s.gain) * s.share
+        s.loss += (loss - s.loss) * s.share
         return True
     s.gain += gain
     s.loss += loss
@@ -37,6 +37,7 @@ def _gain_and_loss(s, x, period):  # type: ignore[no-untyped-def]
         return False
     s.gain /= period
     s.loss /= period
+    s.share = 1.0 / period  # a division less a bar; a look-back never changes without folding again
     return True
 
 
@@ -59,8 +60,11 @@ def cmo(s, x, period):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _macd(s, x, fast, slow, signal, fast_share, slow_share):  # type: ignore[no-untyped-def]
-    """Both averages begin at the slow one's first value: the fast one is seeded with the last `fast` of those bars."""
+def _macd(s, x, fast, slow, signal):  # type: ignore[no-untyped-def]
+    """Fold the signal's average of the difference; the shares are those of the state, given with the slow seed.
+
+    Both averages begin at the slow one's first value: the fast one is seeded with the last `fast` of those bars.
+    """
     if missing(x):
         return NAN, NAN, NAN
     s.count += 1
@@ -72,9 +76,10 @@ def _macd(s, x, fast, slow, signal, fast_share, slow_share):  # type: ignore[no-
             return NAN, NAN, NAN
         s.slow /= slow
         s.fast /= fast
+        s.signal_share = 2.0 / (signal + 1.0)
     else:
-        s.fast += (x - s.fast) * fast_share
-        s.slow += (x - s.slow) * slow_share
+        s.fast += (x - s.fast) * s.fast_share
+        s.slow += (x - s.slow) * s.slow_share
     value = s.fast - s.slow
     seen = s.count - slow + 1
     if seen < signal:
@@ -83,7 +88,7 @@ def _macd(s, x, fast, slow, signal, fast_share, slow_share):  # type: ignore[no-
     if seen == signal:
         s.signal = (s.signal + value) / signal
     else:
-        s.signal += (value - s.signal) * (2.0 / (signal + 1.0))
+        s.signal += (value - s.signal) * s.signal_share
     return value, s.signal, value - s.signal
 
 
@@ -92,13 +97,19 @@ def macd(s, x, fast, slow, signal):  # type: ignore[no-untyped-def]
     """Moving average convergence divergence: (macd, signal, hist), all three from the signal's first value on."""
     if slow < fast:
         fast, slow = slow, fast
-    return _macd(s, x, fast, slow, signal, 2.0 / (fast + 1.0), 2.0 / (slow + 1.0))
+    if s.count == 0:
+        s.fast_share = 2.0 / (fast + 1.0)
+        s.slow_share = 2.0 / (slow + 1.0)
+    return _macd(s, x, fast, slow, signal)
 
 
 @kernel
 def macdfix(s, x, signal):  # type: ignore[no-untyped-def]
     """Moving average convergence divergence with the shares of its inventor: 0.15 and 0.075."""
-    return _macd(s, x, 12, 26, signal, 0.15, 0.075)
+    if s.count == 0:
+        s.fast_share = 0.15
+        s.slow_share = 0.075
+    return _macd(s, x, 12, 26, signal)
 
 
 @kernel
@@ -232,13 +243,14 @@ def _averages(*_: int) -> State:
 
 
 def _strength(*_: int) -> State:
-    return fields(count="i8", last="f8", gain="f8", loss="f8")
+    return fields(count="i8", last="f8", gain="f8", loss="f8", share="f8")
 
 
 def _stochastic(fast: int, **averages: int) -> State:
     return fields(high=extremes(fast), low=extremes(fast), **{name: window(top) for name, top in averages.items()})
 
 
+_AVERAGES: Final = scalars("fast", "slow", "signal", "fast_share", "slow_share", "signal_share")
 _SOURCE: Final = ("source",)
 _PRICES: Final = ("high", "low", "close")
 _TEN: Final = (("period", 10, 1),)
@@ -255,11 +267,11 @@ ROWS: Final = (
         "Chande's momentum oscillator, -100 to 100", units=("percent",),
     ),
     Indicator(
-        "macd", _SOURCE, (*_PAIR, ("signal", 9, 1)), ("macd", "signal", "hist"), scalars("fast", "slow", "signal"),
+        "macd", _SOURCE, (*_PAIR, ("signal", 9, 1)), ("macd", "signal", "hist"), _AVERAGES,
         lambda f, s, g: max(f, s) + g - 2, True, "moving average convergence divergence", units=("source",),
     ),
     Indicator(
-        "macdfix", _SOURCE, (("signal", 9, 1),), ("macd", "signal", "hist"), scalars("fast", "slow", "signal"),
+        "macdfix", _SOURCE, (("signal", 9, 1),), ("macd", "signal", "hist"), _AVERAGES,
         lambda g: 24 + g, True, "the same with shares of 0.15 and 0.075", units=("source",), memory=1_000,
     ),
     Indicator(
