@@ -21,12 +21,8 @@ from atmand.core.manifest import BookPlan, Manifest, Program
 from atmand.core.opening import Draft, program_draft
 from atmand.core.records import (
     AUDIT_KINDS,
-    COMMAND_HEAD,
-    LIMITS_ROW,
-    PARAMS_ROW,
     Kind,
     Record,
-    body_of,
     head_and_rows,
 )
 from atmand.errors import AtmandError
@@ -110,16 +106,15 @@ class _DayFold:
         elif self._book < 0 and record.kind != Kind.SESSION:
             return None
         elif record.kind == Kind.LIMITS:
-            return self._rebooked(record, LIMITS_ROW, (STRATEGY,))
+            return self._rebooked(record, (STRATEGY,))
         elif record.kind == Kind.PARAMS:
-            return self._rebooked(record, PARAMS_ROW, (STRATEGY, STRATEGY + 1))
+            return self._rebooked(record, (STRATEGY, STRATEGY + 1))
         elif record.kind == Kind.COMMAND:
             head = head_and_rows(record)[0].copy()
             if int(head["book"][0]) not in (-1, self._book):
                 return None
             head["book"] = np.minimum(head["book"], STRATEGY)
-            assert head.dtype == COMMAND_HEAD
-            return record._replace(body=body_of(Kind.COMMAND, head))
+            return record._replace(body=head.tobytes())
         return record
 
     def _program(self, record: Record) -> Record | None:
@@ -161,7 +156,7 @@ class _DayFold:
         books = tuple(replace(book, values=plan.values) for book in manifest.books)
         return replace(self._probe, program=replace(self._probe.program, manifest=replace(manifest, books=books)))
 
-    def _rebooked(self, record: Record, dtype: np.dtype[np.void], books: tuple[int, ...]) -> Record:
+    def _rebooked(self, record: Record, books: tuple[int, ...]) -> Record:
         head, rows = head_and_rows(record)
         own = rows[rows["book"] == self._book]
         parts = []
@@ -169,7 +164,7 @@ class _DayFold:
             part = own.copy()
             part["book"] = book
             parts.append(part)
-        body = body_of(Kind(record.kind), head, np.concatenate(parts).astype(dtype, copy=False))
+        body = head.tobytes() + np.concatenate(parts).tobytes()  # in the version that it was recorded in
         return record._replace(body=body, rows=len(books) * len(own))
 
     def _books(self, sha: bytes) -> dict[str, Any]:

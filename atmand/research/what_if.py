@@ -89,7 +89,7 @@ class _Override:
         rows = rows.copy()
         for book, slot, value in self._cells(self._manifest):
             rows["value"][(rows["book"] == book) & (rows["slot"] == slot)] = value
-        return record._replace(body=body_of(Kind.PARAMS, head, rows))
+        return record._replace(body=head.tobytes() + rows.tobytes())
 
     def after(self, record: Record, manifest: Manifest) -> Record:
         """Return the change of parameters that follows a program; it has that record's sequence and time."""
