@@ -173,4 +173,4 @@ class _DayFold:
 
 
 def _record(record: Record, draft: Draft) -> Record:
-    return record._replace(body=draft.body, rows=draft.rows)
+    return record._replace(body=draft.body, rows=draft.rows, version=draft.version)
