@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atmand.notebook import backtest, eval
+    from atmand.notebook import backtest, eval, lookahead, sweep
 
-__all__ = ["__version__", "backtest", "eval"]
+__all__ = ["__version__", "backtest", "eval", "lookahead", "sweep"]
 
 __version__ = "0.1.0"
 

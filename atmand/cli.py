@@ -13,6 +13,7 @@ import structlog
 import typer
 
 from atmand import __version__
+from atmand.cli_ask import whatif, why_not
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
@@ -23,6 +24,7 @@ from atmand.cli_params import params_app
 from atmand.cli_research import backtest, research_app
 from atmand.cli_status import orders, positions, status
 from atmand.cli_strategy import strategy_app
+from atmand.cli_sweep import lookahead, sweep
 from atmand.cli_tokens import token_app
 from atmand.cli_words import (
     STYLE,
@@ -68,6 +70,10 @@ verb(app, "exit", "atmand exit NSE:INFY --strategy rsi_macd")(exit_)
 verb(app, "entries", "atmand entries off")(entries)
 verb(app, "trades", "atmand trades --strategy rsi_macd --from 2026-07-06 --limit 20")(trades)
 verb(app, "why", "atmand why 1042-3")(why)
+verb(app, "sweep", "atmand sweep strategies/rsi_macd.toml --data bars.parquet --sobol 500 --walk-forward 60:20")(sweep)
+verb(app, "lookahead", "atmand lookahead strategies/rsi_macd.toml --data bars.parquet")(lookahead)
+verb(app, "why-not", "atmand why-not rsi_macd NSE:INFY --from 09:20 --to 11:00")(why_not)
+verb(app, "whatif", "atmand whatif --set rsi_macd.rsi_low=40 --today")(whatif)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
 verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")(backtest)

@@ -6,7 +6,7 @@ same names do, log and hold-out included, and return objects with polars frames 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,10 @@ from atmand.research.study import CAPITAL_RUPEES, Conduct, Question
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["backtest", "conduct", "eval", "question"]
+    from atmand.research.lookahead import LookAhead
+    from atmand.research.sweep import SweepRun
+
+__all__ = ["backtest", "conduct", "eval", "lookahead", "question", "sweep"]
 
 Day = date | str
 """A date, or one written as 2026-07-06."""
@@ -78,6 +81,99 @@ def eval(
     bar_ns = None if bar_minutes is None else bar_minutes * 60_000_000_000
     rows = command(expression, data=Path(data), instrument=instrument, params=dict(set or {}), bar_ns=bar_ns)
     return pl.DataFrame(list(rows), infer_schema_length=None)
+
+
+def sweep(
+    strategy: str | Path,
+    *,
+    data: str | Path | Bars | None = None,
+    set: Mapping[str, float] | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+    grid: Mapping[str, tuple[float, ...]] | Sequence[str] = (),
+    random: int | None = None,
+    sobol: int | None = None,
+    seed: int = 1,
+    walk_forward: str | tuple[int, ...] | None = None,
+    objective: str = "sharpe",
+    instruments: Sequence[str] = (),
+    capital: int = CAPITAL_RUPEES,
+    costs_as_of: Day | None = None,
+    workers: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    config: str | Path | None = None,
+    state: str | Path | None = None,
+    holdout_from: Day | None = None,
+    burn_holdout: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SweepRun:
+    """Run many parameter sets over bars: a grid of the file's ranges, or `random` or `sobol` sets spread over them.
+
+    `grid` names what is varied: `{"rsi_period": (5, 30, 5)}`. The result has `.frame` and `.ranked` (polars, a row a
+    set), `.returns`, `.walk`, `.document()` (what `--json` prints) and `.html(path)`.
+    """
+    from atmand.research.sweep import SweepPlan
+    from atmand.research.sweep import sweep as run_sweep
+    from atmand.research.walk_forward import objective_of
+
+    words = grid
+    if isinstance(grid, Mapping):
+        words = [f"{name}={':'.join(f'{value!r}' for value in values)}" for name, values in grid.items()]
+    walk = walk_forward if walk_forward is None or isinstance(walk_forward, str) else ":".join(map(str, walk_forward))
+    asked = question(
+        strategy,
+        data=data,
+        set=set,
+        start=start,
+        end=end,
+        instruments=instruments,
+        capital=capital,
+        costs_as_of=costs_as_of,
+    )
+    plan = SweepPlan(
+        grid=tuple(words),
+        n=sobol if sobol is not None else random,
+        is_sobol=sobol is not None,
+        seed=seed,
+        walk=walk,
+        objective=objective_of(objective),
+        out=None if out is None else Path(out),
+        resume=resume,
+        workers=workers,
+    )
+    bound = conduct(config, state, holdout_from=holdout_from, burn_holdout=burn_holdout)
+    return run_sweep(asked, bound, plan, progress)
+
+
+def lookahead(
+    strategy: str | Path,
+    *,
+    data: str | Path | Bars | None = None,
+    set: Mapping[str, float] | None = None,
+    start: Day | None = None,
+    end: Day | None = None,
+    bars: int = 10,
+    seed: int = 1,
+    instruments: Sequence[str] = (),
+    capital: int = CAPITAL_RUPEES,
+    costs_as_of: Day | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> LookAhead:
+    """Prove that no decision of a strategy looks ahead; `.same` says whether it holds, `.frame` has the checks."""
+    from atmand.research.lookahead import lookahead as prove
+
+    asked = question(
+        strategy,
+        data=data,
+        set=set,
+        start=start,
+        end=end,
+        instruments=instruments,
+        capital=capital,
+        costs_as_of=costs_as_of,
+    )
+    return prove(asked, random=bars, seed=seed, progress=progress)
 
 
 def question(

@@ -91,9 +91,23 @@ class Batch:
         )
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
-    def run(self, on_minutes: Callable[[int], None] | None = None) -> BatchRun:
-        """Fold all bars once; `on_minutes` hears from time to time how many minutes are done."""
+    @property
+    def session_ends(self) -> NDArray[np.int64]:
+        """Places of each session's last minute."""
+        return np.asarray(self._days["last"], np.int64) - 1
+
+    def run(
+        self, on_minutes: Callable[[int], None] | None = None, values: NDArray[np.float64] | None = None
+    ) -> BatchRun:
+        """Fold all bars once, with other values of the first book's parameters where they are given.
+
+        `on_minutes` hears from time to time how many minutes are done.
+        """
         arena = self._opened(_KEPT + 32 * len(self._market.pairs))
+        if values is not None:
+            book = table(arena, "books")[0]
+            at, size = int(book["params_at"]), int(book["params_size"])
+            arena[at : at + size].view(np.float64)[:] = values
         header = arena[: ARENA.itemsize].view(ARENA)
         equity = np.zeros(len(self.times), np.int64)
         result = self._results(1)

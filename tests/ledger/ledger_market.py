@@ -55,7 +55,7 @@ class Recorder(Market):
 
     def put(self, draft: Draft, at: float, *, source: int = 0) -> NDArray[Any]:
         time_ns = max(self.engine.time_ns + 1, self.open_ns + round(at * SECOND))
-        sequence = self.writer.append(draft.kind, time_ns, draft.body, draft.rows, source=source)
+        sequence = self.writer.append(draft.kind, time_ns, draft.body, draft.rows, source=source, version=draft.version)
         rows = self.engine.apply(
             Record(draft.kind, sequence, time_ns, draft.body, draft.rows, draft.version, source)
         ).copy()
