@@ -126,7 +126,7 @@ class BacktestRun:
     def costs_by_kind(self) -> dict[str, int]:
         """Return what the costs of all fills were paid for, in paise."""
         exchanges = [instrument.exchange for instrument in instruments_of(self.study.bars.symbols)]
-        products = [self.study.file.strategy.product]
+        products = [self.study.file.strategy.trade.product]
         return costs_by_kind(self.result.fills, products, exchanges, self.study.question.costs_as_of)
 
     def html(self, path: str | Path) -> Path:
