@@ -36,7 +36,7 @@ def new(
     templates = {path.stem: path for path in _shipped()}
     if name is None:
         rows = [{"template": stem, "summary": load_strategy(path).strategy.summary} for stem, path in templates.items()]
-        print_json(rows) if as_json else print_rows(rows, ("template", "summary"))
+        print_json(rows) if as_json else print_rows(("template", "summary"), rows)
         return ExitCode.DONE
     chosen = template or _DEFAULT
     if chosen not in templates:

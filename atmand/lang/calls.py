@@ -146,7 +146,8 @@ class Calls:
         self.may_keep(node, *values)
         if row.alike:
             self.one_unit(node, row.name, *values)
-        code, top, params, read = "", 1, frozenset[str](), _one
+        code, top, params = "", 1, frozenset[str]()
+        read: Read = _one
         if "n" in row.takes:
             given = (
                 node.args[numbers] if len(node.args) > numbers else ast.Constant(row.default, lineno=1, col_offset=0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from atmand.lang.calls import Calls, example
 from atmand.lang.checks import always, contradiction, limits_of, unit_of_all
 from atmand.lang.functions import FIELDS, FUNCTIONS, NAMES, PARTS
-from atmand.lang.types import FREE, Type, Value, divided, joined, multiplied
+from atmand.lang.types import FREE, Limit, Type, Value, divided, joined, multiplied
 
 if TYPE_CHECKING:
     from atmand.lang.compiler import Compiler, Stream
@@ -143,7 +143,7 @@ class Walk(Calls):
 
     def text(self, node: ast.AST) -> str:
         """Return the expression's own words for a node."""
-        return ast.get_source_segment(self.line.strip(), node) or ""  # type: ignore[arg-type]
+        return ast.get_source_segment(self.line.strip(), node) or ""
 
     def period_bars(self, days: int) -> int:
         """Return the most bars of this stream in so many days."""
@@ -252,7 +252,7 @@ class Walk(Calls):
     def _comparison(self, node: ast.Compare, depth: int) -> Value:
         operands = [self.number(operand, depth) for operand in (node.left, *node.comparators)]
         parts: list[str] = []
-        limits = []
+        limits: list[Limit] = []
         for index, op in enumerate(node.ops):
             if type(op) not in _COMPARISONS:
                 self.refuse(node, "this comparison is not part of the language", "use < <= > >= == !=")
