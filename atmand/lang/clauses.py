@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from atmand.lang.expressions import Compiler, StateField
+from atmand.lang.compiler import Compiler, StateField, Statement
 from atmand.lang.strategy import StrategyFile
-from atmand.lang.structure import Structure, _structure
+from atmand.lang.structure import Structure, state_dtype, structure_of
 
-__all__ = ["LOG_ROWS", "Clause", "Clauses", "Group", "Leaf", "Node", "clauses_of", "compile_values", "log_dtype"]
+__all__ = ["LOG_ROWS", "Clause", "Clauses", "Group", "Leaf", "Node", "clauses_of", "compile_values"]
 
 LOG_ROWS: Final = 2048
 """Bars that a step of `compile_values` remembers; more than a day has minutes."""
@@ -83,13 +83,15 @@ def clauses_of(file: StrategyFile) -> Clauses:
     return Clauses(tuple(split.clauses), rules, tuple(split.texts))
 
 
-def compile_values(file: StrategyFile, texts: Sequence[str]) -> Structure:
+def compile_values(file: StrategyFile, texts: Sequence[str]) -> tuple[Structure, np.dtype[np.void]]:
     """Generate a step that never trades: it writes the value of each expression into a log, a row a bar.
 
-    Conditions are 1 or 0. A row is `ready` where nothing that the expressions name is missing. The log is the field
-    `log` of its state, a ring of `LOG_ROWS` rows that `log_dtype` describes; `logged` counts the rows ever written.
+    Returns the structure and the dtype of its state: `logged` counts the rows ever written, and `starts`, `marks`,
+    `ready` and `values` are rings of `LOG_ROWS` rows. Conditions are 1 or 0. A row is `ready` where nothing that the
+    expressions name is missing. Position and trades are those of the strategy's own pair: in a program with the
+    strategy as its first book and this as its second, that lies half the table before.
     """
-    compiler = Compiler(file.source, file.strategy.params, file.strategy.signals)
+    compiler = Compiler(file.source, file.strategy.params, file.strategy.signals, file.strategy.period_ns)
     compiler.compile_signals()
     values = [compiler.any(text) for text in texts]
     result = compiler.result
@@ -101,7 +103,7 @@ def compile_values(file: StrategyFile, texts: Sequence[str]) -> Structure:
         _field("ready", "i8", LOG_ROWS),
         _field("values", "f8", LOG_ROWS * width),
     ]
-    missing = " or ".join(f"math.isnan({name})" for name in result.ready) or "False"
+    missing = " or ".join(f"math.isnan({name})" for name in result.main.ready) or "False"
     tail = [
         f"row = s.logged % {LOG_ROWS}",
         "s.logged += 1",
@@ -112,21 +114,15 @@ def compile_values(file: StrategyFile, texts: Sequence[str]) -> Structure:
     for column, value in enumerate(values):
         code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
         tail.append(f"s.values[row * {width} + {column}] = {code}")
-    return _structure(file.strategy, result, [*tail, "v.flags = 0"])
+    result.main.statements.insert(0, Statement("index = index - header_of(t).pairs_n // 2"))
+    done = [*map(Statement, tail), Statement("v.flags = 0")]
+    return structure_of(file.strategy, result, done), state_dtype(result, done)
 
 
 def _field(name: str, kind: str, n: int) -> StateField:
     """Make a field of plain numbers: one, or an array of them."""
     dtype: Any = np.dtype(kind) if n == 1 else np.dtype((kind, (n,)))
     return StateField(name, f'"{kind}"' if n == 1 else f'"{kind}", ({n},)', dtype)
-
-
-def log_dtype(structure: Structure) -> np.dtype[np.void]:
-    """Return the dtype of a log's state: `logged`, `starts`, `marks`, `ready`, `values` among its fields."""
-    from atmand.core.layout import VERDICT
-
-    fields = [("verdict", VERDICT), *[(field.name, field.dtype) for field in structure.compiled.state]]
-    return np.dtype(fields, align=True)
 
 
 class _Split:

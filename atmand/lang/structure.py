@@ -22,7 +22,16 @@ from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.types import FREE
 from atmand.lang.user_indicators import is_users
 
-__all__ = ["Structure", "compile_expression", "compile_structure", "instruments_named", "stream_bars", "warm_up_bars"]
+__all__ = [
+    "Structure",
+    "compile_expression",
+    "compile_structure",
+    "instruments_named",
+    "state_dtype",
+    "stream_bars",
+    "structure_of",
+    "warm_up_bars",
+]
 
 _ARGUMENTS: Final = "t, index, s, p, bar, open_, high, low, close, volume"
 _PERCENT: Final = {
@@ -100,7 +109,7 @@ def compile_structure(file: StrategyFile) -> Structure:
         Statement(f"if {value.code}:\n        flags |= {int(flag)}", note=".".join(path)) for flag, path, value in rules
     ]
     tail += [Statement("v.flags = flags")]
-    return _structure(strategy, compiler.result, tail)
+    return structure_of(strategy, compiler.result, tail)
 
 
 def _unit_off(name: str, text: str) -> str:
@@ -144,7 +153,7 @@ def compile_expression(file: StrategyFile, text: str, period_ns: int | None = No
     code = f"1.0 if {value.code} else 0.0" if value.is_bool else value.code
     tail = [Statement(f"v.value = {code}"), Statement(f"v.quantity = {1.0 if value.is_bool else 0.0}")]
     tail += _unless_missing(compiler.result)
-    return _structure(strategy, compiler.result, [*tail, Statement(f"v.flags = {int(StepFlag.READY)}")])
+    return structure_of(strategy, compiler.result, [*tail, Statement(f"v.flags = {int(StepFlag.READY)}")])
 
 
 def instruments_named(file: StrategyFile) -> tuple[str, ...]:
@@ -180,7 +189,8 @@ def _unless_missing(compiled: Compiled) -> list[Statement]:
     return [Statement(code, note="nothing is decided before everything has a value")] if missing else []
 
 
-def _structure(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]) -> Structure:
+def structure_of(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]) -> Structure:
+    """Put compiled expressions and what is done with them together to a structure."""
     params = tuple(strategy.params)
     functions = _functions(compiled, tail)
     fields = ['("verdict", VERDICT)']
@@ -200,7 +210,7 @@ def _structure(strategy: Strategy, compiled: Compiled, tail: Sequence[Statement]
     plan = StructurePlan(
         name=name,
         period_ns=compiled.main.period_ns,
-        state_bytes=_state_bytes(compiled, tail),
+        state_bytes=state_dtype(compiled, tail).itemsize,
         ring_bars=compiled.ring_bars,
         params=params,
         lookback_slots=lookbacks,
@@ -260,7 +270,8 @@ def _fields(compiled: Compiled, tail: Sequence[Statement]) -> list[tuple[str, st
     return found + [(f"at_{name}", '"f8"', "f8") for name in _saved(compiled, tail)]
 
 
-def _state_bytes(compiled: Compiled, tail: Sequence[Statement]) -> int:
+def state_dtype(compiled: Compiled, tail: Sequence[Statement]) -> np.dtype[np.void]:
+    """Return the dtype of a structure's state, as the generated module writes it."""
     fields: list[tuple[str, Any]] = [("verdict", VERDICT)]
     fields += [(name, dtype) for name, _, dtype in _fields(compiled, tail)]
-    return int(np.dtype(fields, align=True).itemsize)
+    return np.dtype(fields, align=True)

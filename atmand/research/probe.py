@@ -19,7 +19,7 @@ from atmand.core.opening import BookLimits
 from atmand.core.records import AUDIT, Kind
 from atmand.history.bars import Bars, aligned
 from atmand.lang.build import build
-from atmand.lang.clauses import LOG_ROWS, Clauses, clauses_of, compile_values, log_dtype
+from atmand.lang.clauses import LOG_ROWS, Clauses, clauses_of, compile_values
 from atmand.lang.program import Deployment, GeneratedProgram, generate, module_text
 from atmand.lang.structure import compile_structure
 from atmand.research.backtest import instruments_of, pairs_of
@@ -58,14 +58,15 @@ class Probe:
 def probe_of(deployment: Deployment) -> Probe:
     """Compile a strategy and its probe into one program."""
     clauses = clauses_of(deployment.file)
-    own, values = compile_structure(deployment.file), compile_values(deployment.file, clauses.texts)
+    own = compile_structure(deployment.file)
+    values, log = compile_values(deployment.file, clauses.texts)
     source = module_text([own, values])
     manifest = generate([deployment]).manifest
     book = manifest.books[0]
     probe = replace(book, strategy=_PROBE_NAME, structure=_PROBE, entry_from_ns=0, entry_to_ns=0, square_off_ns=0)
     whole = Manifest((own.plan, values.plan), (book, probe), manifest.accounts, manifest.source)
     generated = GeneratedProgram(source, whole)
-    return Probe(deployment, clauses, build(generated), log_dtype(values))
+    return Probe(deployment, clauses, build(generated), log)
 
 
 class ClauseLog:
