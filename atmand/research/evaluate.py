@@ -94,9 +94,8 @@ def _laid_out(structure: Structure, bars: Bars, params: Mapping[str, float]) -> 
     terms = SessionTerms(day=day, windows=session_windows(day), costs_day=_COSTS_DAY, orders_per_book=1)
     instruments = [(instrument, 0) for instrument in instruments_of(tuple(bars.series))]
     drafts = (session_draft(terms), instruments_draft(instruments))
-    session, table_ = (
-        head_and_rows(Record(draft.kind, 0, 0, draft.body, draft.rows, draft.version)) for draft in drafts
-    )
+    records = [Record(draft.kind, 0, 0, draft.body, draft.rows, draft.version) for draft in drafts]
+    session, table_ = map(head_and_rows, records)
     pairs = np.zeros(len(instruments), PROGRAM_ROW)
     pairs["instrument"] = np.arange(len(instruments))
     layout = lay_out(session[0], session[1], table_[1], manifest, pairs, 0)
