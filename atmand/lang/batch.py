@@ -43,7 +43,9 @@ def _step(t, index, pair, params_at, scale, bar):
 
 
 @kernel
-def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equity, result, first, capital, keep):
+def _fold(
+    arena, t, starts, columns, present, days, windows, hours, costs, equity, ends, result, first, capital, keep
+):
     """Fold the minutes from `first` on; return the one at which the table of trades was full, or their number."""
     h = header_of(t)
     n_series, n_books, n_pairs, room = h.series_n, h.books_n, h.pairs_n, h.trades_n - 16 * h.pairs_n
@@ -103,6 +105,8 @@ def _fold(arena, t, starts, columns, present, days, windows, hours, costs, equit
                     h.n_trades = 0
                 counted = h.n_trades
         end_day(t, result, total, capital)
+        if ends.shape[0] > 0:
+            ends[number] = total
     result.net_paise = result.equity_paise - capital
     result.orders = h.orders_made
     result.fingerprint = h.fingerprint
@@ -119,31 +123,33 @@ def run(arena, starts, columns, present, days, windows, hours, costs, equity, re
     header_of(t).n_trades = 0
     header_of(t).n_fills = 0
     return _fold(
-        arena, t, starts, columns, present, days, windows, hours, costs, equity, results[0], first, capital, True
+        arena, t, starts, columns, present, days, windows, hours, costs, equity, equity[:0], results[0],
+        first, capital, True,
     )
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
-def run_sets(template, scratch, starts, columns, present, days, windows, hours, costs, values, results, capital):
+def run_sets(template, scratch, starts, columns, present, days, windows, hours, costs, values, ends, results, capital):
     """Fold the same bars once a parameter set, a worker a row of `scratch`; every set begins with the template."""
     workers = scratch.shape[0]
     for worker in prange(workers):
         _work(
-            scratch[worker], template, starts, columns, present, days, windows, hours, costs, values, results, capital,
-            worker, workers,
+            scratch[worker], template, starts, columns, present, days, windows, hours, costs, values, ends, results,
+            capital, worker, workers,
         )
 
 
 @routine
 def _work(
-    arena, template, starts, columns, present, days, windows, hours, costs, values, results, capital, first, stride
+    arena, template, starts, columns, present, days, windows, hours, costs, values, ends, results,
+    capital, first, stride,
 ):
     arena, template = noref(arena), noref(template)
     starts, columns, present, days = noref(starts), noref(columns), noref(present), noref(days)
     windows, hours = noref(windows), noref(hours)
-    costs, values, results = noref(costs), noref(values), noref(results)
+    costs, values, ends, results = noref(costs), noref(values), noref(ends), noref(results)
     t = address_of(arena)
-    none = np.zeros(0, np.int64)
+    none = starts[:0]
     for place in range(first, values.shape[0], stride):
         arena[:] = template
         slots = rows_at(arena, book_at(t, 0).params_at, values.shape[1], _VALUE)
@@ -151,12 +157,17 @@ def _work(
             slots[slot] = values[place, slot]
         header_of(t).n_trades = 0
         _fold(
-            arena, t, starts, columns, present, days, windows, hours, costs, none, results[place], 0, capital, False
+            arena, t, starts, columns, present, days, windows, hours, costs, none, ends[place], results[place],
+            0, capital, False,
         )
 
 
 _VALUE = np.dtype(np.float64)
 '''
+
+_ONLY: Final = """    s = record_at(t, slab_at, STATE_{name})
+    p = record_at(t, params_at, PARAMS_{name})
+    step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
 
 _CASE: Final = """    if pair.structure == {index}:
         s = record_at(t, slab_at, STATE_{name})
@@ -177,7 +188,8 @@ def build_batch(program: Program, directory: Path | None = None) -> BatchProgram
     directory = directory or program_directory()
     plans = program.manifest.structures
     imported = [f"{kind}_{plan.name}" for plan in plans for kind in ("step", "STATE", "PARAMS")]
-    cases = "\n".join(_CASE.format(index=index, name=plan.name) for index, plan in enumerate(plans))
+    case = _ONLY if len(plans) == 1 else _CASE
+    cases = "\n".join(case.format(index=index, name=plan.name) for index, plan in enumerate(plans))
     head = _HEAD.replace("{program}", module_path(program.source.decode(), directory).stem)
     text = head.replace("{names}", ", ".join(imported))
     text += _BODY.replace("{cases}", cases)

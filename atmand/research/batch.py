@@ -123,15 +123,20 @@ class Batch:
             np.concatenate(kept["trades"]), np.concatenate(kept["fills"]), self._closes(header), equity, result
         )
 
-    def sweep(self, values: NDArray[np.float64], workers: int | None = None) -> NDArray[Any]:
-        """Fold all bars once for each row of `values` (sets, parameters in the structure's order): RESULT rows."""
+    def sweep(self, values: NDArray[np.float64], workers: int | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Fold all bars once for each row of `values` (sets, parameters in the order of the structure's).
+
+        Returns RESULT rows and the equity at each session's end (sets, sessions). Sets run side by side in as many
+        threads as there are workers (0 or None: one a core), each in an arena of its own.
+        """
         template = self._opened(1 + 16 * len(self._market.pairs))
         workers = max(1, min(workers or numba.get_num_threads(), len(values)))
         width = template.size + _APART_BYTES & -_APART_BYTES
         scratch = np.zeros((workers, width), np.uint8)[:, : template.size]
         results = self._results(len(values))
-        self._batch.run_sets(template, scratch, *self._inputs(), values, results, self._capital)
-        return results
+        ends = np.zeros((len(values), len(self._days)), np.int64)
+        self._batch.run_sets(template, scratch, *self._inputs(), values, ends, results, self._capital)
+        return results, ends
 
     def _closes(self, header: NDArray[Any]) -> NDArray[np.int64]:
         return self.times + int(close_offset_ns(kernel_rows(header)[0]))

@@ -85,9 +85,9 @@ def run_set(plan: Backtest, program: Program, values: NDArray[np.float64], dtype
 
 
 class BatchRunner:
-    """One fold of the compiled loop a set, in this process."""
+    """One fold of the compiled loop a set, in threads of this process."""
 
-    def __init__(self, plan: Backtest, program: Program, sessions: int) -> None:
+    def __init__(self, plan: Backtest, program: Program, sessions: int, workers: int = 0) -> None:
         instruments = instruments_of(plan.bars.symbols)
         market = DrivenMarket(
             [(instrument, 0) for instrument in instruments],
@@ -97,15 +97,13 @@ class BatchRunner:
             plan.terms,
         )
         self._batch = Batch(program, market, *aligned(plan.bars))
-        self._capital, self._sessions = plan.limits[0].capital_paise, sessions
+        self._capital, self._sessions, self._workers = plan.limits[0].capital_paise, sessions, workers
 
     def run(self, values: NDArray[np.float64]) -> NDArray[Any]:
         rows = np.zeros(len(values), result_dtype(self._sessions))
-        for place, one in enumerate(values):
-            found = self._batch.run(values=one)
-            for name in (*_MONEY, "fingerprint"):
-                rows[name][place] = found.result[name][0]
-            rows["equity"][place] = found.equity_paise[self._batch.session_ends]
+        found, rows["equity"] = self._batch.sweep(values, self._workers)
+        for name in (*_MONEY, "fingerprint"):
+            rows[name] = found[name]
         rows["net_paise"] = rows["gross_paise"] - rows["costs_paise"]  # of closed trades, as a back-test tells it
         returns = daily_returns(rows["equity"], self._capital)
         rows["mean"] = returns.mean(axis=1)
@@ -128,12 +126,17 @@ class _PoolRunner:
 
 @contextmanager
 def fastest_runner(plan: Backtest, program: Program, sessions: int, workers: int = 0) -> Iterator[SweepRunner]:
-    """Give the fastest runner that serves: in worker processes (0: one a core), or in this one where one is asked for.
+    """Give the fastest runner that serves: the compiled loop in threads, or back-tests in worker processes.
 
-    The first set is run here before workers start: what must be compiled then is in the cache for all of them.
+    `workers` is how many run side by side, 0 for one a core. Of processes the first set is run here before they start:
+    what must be compiled then is in the cache for all of them.
     """
     workers = workers or len(os.sched_getaffinity(0))
-    own = _runner(plan, program, sessions)
+    # Interpreted, the compiled loop is no faster than the records' way.
+    if JIT and is_batchable(program.manifest) and len(program.manifest.books) == 1:
+        yield BatchRunner(plan, program, sessions, workers)
+        return
+    own = BacktestRunner(plan, program, sessions)
     if workers == 1:
         yield own
         return
@@ -151,12 +154,6 @@ def fastest_runner(plan: Backtest, program: Program, sessions: int, workers: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _runner(plan: Backtest, program: Program, sessions: int) -> SweepRunner:
-    # Interpreted, the compiled loop is no faster than the records' way.
-    serves = JIT and is_batchable(program.manifest) and len(program.manifest.books) == 1
-    return BatchRunner(plan, program, sessions) if serves else BacktestRunner(plan, program, sessions)
-
-
 _worker: SweepRunner | None = None
 
 
@@ -166,7 +163,7 @@ def _start(plan: Backtest, source: bytes, manifest: Any, sessions: int) -> None:
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = _runner(plan, load_program(source, manifest), sessions)
+    _worker = BacktestRunner(plan, load_program(source, manifest), sessions)
 
 
 def _work(values: NDArray[np.float64]) -> bytes:
