@@ -229,6 +229,7 @@ def _fill_pairs(
     rows = table(arena, "pairs")
     for name in ("entry_order", "exit_order", "target_order", "group_row", "leg"):
         rows[name] = -1
+    rows = rows[: len(pairs)]  # behind them come the contracts of legs
     structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
     periods = np.array([structure.period_ns for structure in manifest.structures])[structures]
     sizes = np.array([_aligned(structure.state_bytes) for structure in manifest.structures])[structures]
