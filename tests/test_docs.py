@@ -72,7 +72,7 @@ def test_words_stand_in_for_missing_docstrings_only() -> None:
 @pytest.mark.parametrize("model", [Strategy, SessionWindow, Parameter, Rules, Stop, Size], ids=lambda m: m.__name__)
 def test_every_key_of_a_strategy_file_is_documented(model: type[BaseModel]) -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", TEXTS["docs/strategies.md"], re.MULTILINE))
-    tables = {"session", "params", "signals", "entry", "exit", "stop", "size"}
+    tables = {"session", "params", "signals", "entry", "exit", "stop", "size", "trade", "legs", "combined"}
     assert set(model.model_fields) - tables <= rows
 
 
