@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["BARE", "Contestant", "serve", "take_turns"]
+__all__ = ["BARE", "Contestant", "peak_mb", "serve", "take_turns"]
 
 _HERE: Final = Path(__file__).resolve().parent
 BARE: Final = (
@@ -90,10 +90,10 @@ def serve(prepare: Callable[[], Callable[[], Mapping[str, Any]]]) -> None:
         began = time.perf_counter()
         run()
         _say({"seconds": time.perf_counter() - began})
-    _say({"peak_mb": _peak_mb()})
+    _say({"peak_mb": peak_mb()})
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Return the most that this process had in memory, decimal megabytes.
 
     From /proc, because `getrusage` takes over what the parent had at the fork.
