@@ -58,7 +58,7 @@ class Stopwatch:
     """Times work on this thread, less what it waited for a processor that something else had (Linux tells it)."""
 
     def __init__(self) -> None:
-        self._schedule = open("/proc/thread-self/schedstat", "rb", buffering=0)
+        self._schedule = open("/proc/thread-self/schedstat", "rb", buffering=0)  # noqa: SIM115
 
     def start(self) -> None:
         self._waited = self._wait_ns()

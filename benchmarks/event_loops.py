@@ -34,12 +34,12 @@ _LEFT_OUT: Final = 10
 """One in so many of a run's first frames warms up and is not counted."""
 _MEMORY_BYTES: Final = 1 << 30
 _SHARED_MEMORY: Final = Path("/dev/shm")
-_DEFINITION: Final = """From the server's `send` (another process, CLOCK_MONOTONIC written into the frame) to the moment
-at which our handler has it decided: `KiteFeed` on aiohttp, sequencer, journal (on a memory file system), decode and
-fold. Market time moves by a second a frame, so bars close and orders are made on the way. All frames of both turns of
-each loop together, microseconds. *Flood* is the same without a pause: frames a second, and the client's processor time
-a frame, the journal's thread included. uvloop is what the daemon runs on. *Prototype* is the hand-written kernel called
-in the same client's loop over messages, on uvloop: no feed, no journal, no order."""
+_DEFINITION: Final = """From the server's `send` (another process, CLOCK_MONOTONIC written into the frame) to the
+moment at which our handler has it decided: `KiteFeed` on aiohttp, sequencer, journal (on a memory file system), decode
+and fold. Market time moves by a second a frame, so bars close and orders are made on the way. All frames of both turns
+of each loop together, microseconds. *Flood* is the same without a pause: frames a second, and the client's processor
+time a frame, the journal's thread included. uvloop is what the daemon runs on. *Prototype* is the hand-written kernel
+called in the same client's loop over messages, on uvloop: no feed, no journal, no order."""
 _AIM: Final = 1.5
 
 

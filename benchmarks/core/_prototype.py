@@ -22,7 +22,7 @@ _ROW: Final = 36
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _step(s, high, low, close, out):  # type: ignore[no-untyped-def]
-    """Row: 0 count, 1 last, 2 gain, 3 loss, 4 fast, 5 slow, 6 signal, 7 range, 8 mean, 9 squares, 10 place, 16.. ring."""
+    """Row: count, last, gain, loss, fast, slow, signal, range, mean, squares, place; the ring is at 16."""
     n = s[0]
     if n == 0.0:
         s[1] = s[4] = s[5] = close

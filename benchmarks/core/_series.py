@@ -104,7 +104,7 @@ def market(names: list[str], data: NDArray[np.int64]) -> Any:
 
 
 def deployed(symbols: list[str], count: int = 1) -> list[Any]:
-    """Return so many deployments of the strategy; their rules differ by a constant, so each is a structure of its own."""
+    """Return so many deployments of the strategy; a constant in the rules makes each a structure of its own."""
     from atmand.lang.program import Deployment
     from atmand.lang.strategy import parse_strategy
 

@@ -20,8 +20,9 @@ __all__ = ["BARE", "Contestant", "peak_mb", "serve", "take_turns"]
 
 _HERE: Final = Path(__file__).resolve().parent
 BARE: Final = (
-    "import sys, runpy; sys.modules.update(scipy=None, cffi=None, coverage=None); "
-    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    "import os, runpy, sys; sys.modules.update(scipy=None, cffi=None, coverage=None); "
+    "sys.argv = sys.argv[1:]; sys.path.insert(0, os.path.dirname(sys.argv[0])); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 """Starts a script without the libraries that only the tests bring, which numba would import."""
 

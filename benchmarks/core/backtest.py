@@ -38,12 +38,12 @@ _TURNS: Final = {1: 15, 50: 5}
 _AIM_OF_LIMIT: Final = 0.5
 _AIM_START_S: Final = 0.8
 _DEFINITION: Final = """RSI(14) and MACD(12, 26, 9) on {bars} one-minute bars a symbol (a generated random walk on the
-5-paise tick, sessions of 375 minutes): in when MACD's histogram crosses above 0 and RSI is below 70, out when it crosses
-below 0 or RSI is above 80; long, held over night. *Ours* is `Batch.run` on laid-out bars: an order table with its
-transitions, fills at the next bar's open and half the spread, every cost of a delivery trade in paise, limits of book
-and portfolio that are checked and never bind, an equity curve, every trade and fill. Each contestant is a process of its
-own; they take turns, medians. *First result* is from the start of a process to its first result with every cache
-filled; *memory* the most that the process ever had, its bars included. *Limit* is the prototype's loop with four
+5-paise tick, sessions of 375 minutes): in when MACD's histogram crosses above 0 and RSI is below 70, out when it
+crosses below 0 or RSI is above 80; long, held over night. *Ours* is `Batch.run` on laid-out bars: an order table with
+its transitions, fills at the next bar's open and half the spread, every cost of a delivery trade in paise, limits of
+book and portfolio that are checked and never bind, an equity curve, every trade and fill. Each contestant is a process
+of its own; they take turns, medians. *First result* is from the start of a process to its first result with every
+cache filled; *memory* the most that the process ever had, its bars included. *Limit* is the prototype's loop with four
 indicators, all in at the close with one proportional cost; *in registers* has only the two indicators that the rules
 need. Peers fill at the close too, and vectorbt smooths RSI in another way, so their orders differ by a few;
 nautilus_trader works every order through its account and message bus, without costs."""
@@ -82,9 +82,10 @@ def _compare(symbols: int) -> tuple[dict[str, Contestant], dict[str, str]]:
             take_turns({who: Contestant(sys.executable, "_contestants.py", name, path, turns=0)})  # fills the cache
             ran[who] = Contestant(sys.executable, "_contestants.py", name, path, turns=_TURNS[symbols])
         for who, (name, variable, turns) in _PEERS.items():
+            python = os.environ.get(variable)
             if symbols not in turns:
                 missing[who] = "too slow"
-            elif (python := os.environ.get(variable)) is None:
+            elif python is None:
                 missing[who] = f"{variable} not set"
             else:
                 if name == "vectorbt":
@@ -114,10 +115,9 @@ def _rows(report: Report, symbols: int, ran: dict[str, Contestant]) -> list[list
     for who, one in ran.items():
         rate, share = bars / one.median_s, ran["limit"].median_s / one.median_s
         orders = one.first["orders"]
-        report.figure(
-            who, "1 symbol" if symbols == 1 else f"{symbols} symbols", rate, "bars/s", of_limit=share, orders=orders, first_s=one.first_s,
-            peak_mb=one.peak_mb, turns=one.turns,
-        )  # fmt: skip
+        what = "1 symbol" if symbols == 1 else f"{symbols} symbols"
+        more = {"orders": orders, "first_s": one.first_s, "peak_mb": one.peak_mb, "turns": one.turns}
+        report.figure(who, what, rate, "bars/s", of_limit=share, **more)
         rows.append([
             f"{symbols}: {who}", count(rate), f"{share:.3g}", f"{orders:,}", count(one.median_s / bars * 1e9),
             f"{one.first_s:.2f}", count(one.peak_mb), str(one.turns),
@@ -133,15 +133,22 @@ def _targets(ran: dict[str, Contestant]) -> list[Target]:
     firsts = ", ".join(f"{who} {one.first_s:.1f}" for who, one in peers.items())
     return [
         Target(
-            f"back-test, {BARS:,} one-minute bars, bars/s", rates or "none was there", f"{BARS / limit.median_s / 1e6:.0f} M",
-            f"{BARS / ours.median_s / 1e6:.1f} M, {share:.2f} of the limit", f"{_AIM_OF_LIMIT} of the limit",
+            f"back-test, {BARS:,} one-minute bars, bars/s",
+            rates or "none was there",
+            f"{BARS / limit.median_s / 1e6:.0f} M",
+            f"{BARS / ours.median_s / 1e6:.1f} M, {share:.2f} of the limit",
+            f"{_AIM_OF_LIMIT} of the limit",
             share >= _AIM_OF_LIMIT,
         ),
         Target(
-            "process start to first result, warm cache, s", firsts or "none was there", f"{limit.first_s:.2f}",
-            f"{ours.first_s:.2f}", f"{_AIM_START_S}", ours.first_s <= _AIM_START_S,
+            "process start to first result, warm cache, s",
+            firsts or "none was there",
+            f"{limit.first_s:.2f}",
+            f"{ours.first_s:.2f}",
+            f"{_AIM_START_S}",
+            ours.first_s <= _AIM_START_S,
         ),
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ _RUNS: Final = 5
 _FRAMES: Final = 360
 """Minutes of a session, with two frames each."""
 _DEFINITION: Final = """The strategy of the back-test; each point is a process of its own, the median of {runs} runs.
-*Bars/s* counts the bars of all instruments, once however many strategies decide on them: over instruments about {total}
-bars in all (at least a session), over strategies 10 instruments for two sessions, over bars one instrument. *Frame* is
-`Engine.apply` on a frame with a full packet of every instrument, two in each of {frames} minutes with a rest before each,
-bars' closes not counted, medians; *close* is the timer record that closes the bars of all
+*Bars/s* counts the bars of all instruments, once however many strategies decide on them: over instruments about
+{total} bars in all (at least a session), over strategies 10 instruments for two sessions, over bars one instrument.
+*Frame* is `Engine.apply` on a frame with a full packet of every instrument, two in each of {frames} minutes with a
+rest before each, bars' closes not counted, medians; *close* is the timer record that closes the bars of all
 instruments and lets every strategy decide. Over strategies a frame has 100 instruments. *Memory* is the most that the
 back-test's process ever had, its bars included."""
 

@@ -23,12 +23,12 @@ _OURS: Final = {"atmand": "atmand-sweep", "limit": "limit-sweep"}
 _TURNS: Final = 5
 _AIM_OF_LIMIT: Final = 0.4
 _AIM_MB: Final = 300
-_DEFINITION: Final = """The strategy of the back-test with {sets:,} sets of its six parameters over the same {bars} bars,
-on {cores} cores. *Ours* is `Batch.sweep`: each set is the whole back-test, with orders, costs and limits, in an arena of
-its own, and comes to its totals, drawdown, fingerprint and the equity of every session's end. *Limit* is a parallel loop
-by hand over the two indicators in registers: last equity and drawdown. vectorbt runs {swept} of the sets in chunks of a
-hundred, on one core. Each contestant is a process of its own; they take turns; medians; *memory* is the most that the
-process ever had, its bars included."""
+_DEFINITION: Final = """The strategy of the back-test with {sets:,} sets of its six parameters over the same {bars}
+bars, on {cores} cores. *Ours* is `Batch.sweep`: each set is the whole back-test, with orders, costs and limits, in an
+arena of its own, and comes to its totals, drawdown, fingerprint and the equity of every session's end. *Limit* is a
+parallel loop by hand over the two indicators in registers: last equity and drawdown. vectorbt runs {swept} of the sets
+in chunks of a hundred, on one core. Each contestant is a process of its own; they take turns; medians; *memory* is the
+most that the process ever had, its bars included."""
 
 
 def main() -> int:
