@@ -122,6 +122,7 @@ def run(arena, starts, columns, present, days, windows, hours, costs, equity, re
     t = address_of(arena)
     header_of(t).n_trades = 0
     header_of(t).n_fills = 0
+    header_of(t).silent = 1
     return _fold(
         arena, t, starts, columns, present, days, windows, hours, costs, equity, equity[:0], results[0],
         first, capital, True,
@@ -156,6 +157,7 @@ def _work(
         for slot in range(values.shape[1]):
             slots[slot] = values[place, slot]
         header_of(t).n_trades = 0
+        header_of(t).silent = 1
         _fold(
             arena, t, starts, columns, present, days, windows, hours, costs, none, ends[place], results[place],
             0, capital, False,
