@@ -13,6 +13,7 @@ import numpy as np
 
 from atmand.core.bar_path import timer_ns
 from atmand.core.bars import NEVER_NS
+from atmand.core.decide import value_books
 from atmand.core.jit import kernel, record_at, routine, rows_at
 from atmand.core.layout import (
     BOOK,
@@ -44,11 +45,11 @@ __all__ = [
     "close_offset_ns",
     "end_day",
     "is_watched",
-    "mark",
     "open_day",
     "quote_close",
     "take_trades",
     "walk_minute",
+    "worth",
 ]
 
 _SECOND_NS: Final = 1_000_000_000
@@ -244,22 +245,16 @@ def quote_close(t, instrument, bar):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mark(t, books, n_books, pairs, n_pairs, instruments, result):  # type: ignore[no-untyped-def]
-    """Value the books at the last prices; return their sum. The tables are given by where they begin."""
+def worth(t, books, n_books, pairs, n_pairs, instruments):  # type: ignore[no-untyped-def]
+    """Value all books together at the last prices. The tables are given by where they begin."""
+    total = np.int64(0)
     for index in range(n_books):
-        book = record_at(t, books + index * BOOK_BYTES, BOOK)
-        book.equity_paise = book.cash_paise
+        total += record_at(t, books + index * BOOK_BYTES, BOOK).cash_paise
     for index in range(n_pairs):
         pair = record_at(t, pairs + index * PAIR_BYTES, PAIR)
         if pair.quantity != 0:
-            book = record_at(t, books + pair.book * BOOK_BYTES, BOOK)
             instrument = record_at(t, instruments + pair.instrument * INSTRUMENT_BYTES, INSTRUMENT)
-            book.equity_paise += pair.quantity * instrument.last_price
-    total = np.int64(0)
-    for index in range(n_books):
-        total += record_at(t, books + index * BOOK_BYTES, BOOK).equity_paise
-    result.peak_paise = max(result.peak_paise, total)
-    result.max_drawdown_paise = max(result.max_drawdown_paise, result.peak_paise - total)
+            total += pair.quantity * instrument.last_price
     return total
 
 
@@ -278,8 +273,9 @@ def take_trades(t, result, first):  # type: ignore[no-untyped-def]
 
 @routine
 def end_day(t, result, equity_paise, capital_paise):  # type: ignore[no-untyped-def]
-    """End a session: let its last timers pass, and count its return on the capital."""
+    """End a session: mark the books, let its last timers pass, and count its return on the capital."""
     h = header_of(t)
+    value_books(t)
     _timed(t)
     _pass_timers(t, h.session_close_ns + 2 * _MINUTE_NS)
     result.sessions += 1
