@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from atmand.core.bar_path import PATH_LAST_NS
+from atmand.core.bars import IST_NS
 from atmand.core.engine import Engine
 from atmand.core.manifest import Program
 from atmand.core.opening import (
@@ -38,6 +40,7 @@ from atmand.market.sessions import Window, regular_windows, session_date, window
 __all__ = ["BarDriver", "DrivenMarket", "days_of", "session_windows"]
 
 _MINUTE_NS: Final = 60_000_000_000
+_DAY_NS: Final = 86_400_000_000_000
 _AUDIT_ROWS: Final = 1 << 18
 _FLAT_BARS: Final = 5
 """Bars before the end of a session that is to end flat at which every position is given up."""
@@ -165,12 +168,9 @@ def days_of(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
     """Cut a time axis into days in India."""
     if not len(times):
         return
-    days = [session_date(int(time_ns)) for time_ns in times]
-    first = 0
-    for place in range(1, len(days) + 1):
-        if place == len(days) or days[place] != days[first]:
-            yield days[first], slice(first, place)
-            first = place
+    starts = np.flatnonzero(np.diff((times + IST_NS) // _DAY_NS)) + 1
+    for first, last in pairwise([0, *starts.tolist(), len(times)]):
+        yield session_date(int(times[first])), slice(first, last)
 
 
 def _command(code: Command) -> Draft:

@@ -38,7 +38,7 @@ _DEFINITION: Final = """The strategy of the back-test; each point is a process o
 *Frame* is `Engine.apply` on a frame with a full packet of every instrument, two in each of {frames} minutes with a
 rest before each, bars' closes not counted, medians; *close* is the timer record that closes the bars of all
 instruments and lets every strategy decide. Over strategies a frame has 100 instruments. *Memory* is the most that the
-back-test's process ever had, its bars included."""
+back-test's process ever had, its bars included. Axes are logarithmic."""
 
 
 def main() -> int:
