@@ -43,6 +43,7 @@ __all__ = [
     "begin_close",
     "close_offset_ns",
     "end_day",
+    "is_in_market",
     "is_watched",
     "mark",
     "open_day",
@@ -138,7 +139,8 @@ def is_watched(pair):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _is_in_market(t, instrument):  # type: ignore[no-untyped-def]
+def is_in_market(t, instrument):  # type: ignore[no-untyped-def]
+    """Say whether a tick of an instrument could do something: an order works in it, or a position is watched."""
     if instrument.first_order >= 0:
         return True
     index = instrument.first_pair
@@ -191,7 +193,7 @@ def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
         quiet = True
         for index in range(present.shape[0]):
             instrument = instrument_at(t, index)
-            if present[index] and _is_in_market(t, instrument):
+            if present[index] and is_in_market(t, instrument):
                 quiet = False
                 instrument.last_price = step_price(
                     step, columns[0, index], columns[1, index], columns[2, index], columns[3, index]

@@ -22,8 +22,8 @@ _HEAD: Final = '''"""A generated batch program; its file is named by the hash of
 import numpy as np
 from numba import njit, prange
 
-from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_watched, mark, open_day
-from atmand.core.batch import quote_close, take_trades, walk_minute
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_watched
+from atmand.core.batch import mark, open_day, quote_close, take_trades, walk_minute
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
@@ -71,13 +71,14 @@ def _fold(
             for place in range(n_series):
                 series = record_at(t, serieses + place * SERIES_BYTES, SERIES)
                 column = series.instrument
+                instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
                 if not present[minute, column]:
+                    busy |= is_in_market(t, instrument)  # its next bar may come after one of another's
                     continue
                 bar = Closing(
                     starts[minute], columns[0, minute, column], columns[1, minute, column],
                     columns[2, minute, column], columns[3, minute, column], columns[4, minute, column], np.int64(0),
                 )
-                instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
                 instrument.last_price = bar.close
                 scale = float(instrument.price_scale)
                 index = series.first_pair
