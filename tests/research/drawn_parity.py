@@ -79,7 +79,6 @@ def compare(drawn: Drawn, seen: Seen) -> None:
     known = np.isin(run.closes_ns, at)
     np.testing.assert_array_equal(run.closes_ns[known], at)
     np.testing.assert_array_equal(run.equity_paise[known], equity)
-    print(len(drawn.deployments), len(times), sorted(set(told["book"].tolist())), len(trades), drawn.terms["grace_ns"], [d.file.strategy.entry.long or d.file.strategy.entry.short for d in drawn.deployments], file=sys.stderr)
     seen.strategies += len(drawn.deployments)
     seen.traded += len(set(trades["book"].tolist()))
     seen.bars += int(present.sum())
@@ -96,7 +95,6 @@ def main(wanted: int) -> None:
     reasons = sorted(Reason(reason).name for reason in seen.reasons)
     told = {"strategies": seen.strategies, "traded": seen.traded, "bars": seen.bars, "reasons": reasons}
     print(orjson.dumps(told).decode())
-    print({Reason(r).name: n for r, n in seen.reasons.items()}, file=sys.stderr)
 
 
 def _one(place: int, seen: Seen) -> None:

@@ -152,7 +152,9 @@ def markets(draw: st.DrawFn, most_books: int) -> Drawn:
     symbols = _SYMBOLS[: draw(st.integers(1, 2))]
     each = MOST_BARS // 2 // len(symbols) // draw(st.sampled_from([4, 3, 2, 1]))
     opened = draw(st.sampled_from([0, 0, 375 - each]))
-    texts = st.lists(files(symbols, opened, opened + each), min_size=draw(st.integers(1, most_books)), max_size=most_books)
+    texts = st.lists(
+        files(symbols, opened, opened + each), min_size=draw(st.integers(1, most_books)), max_size=most_books
+    )
     books = [
         Deployment(
             parse_strategy(text, f"drawn_{place}.toml"),
