@@ -44,6 +44,7 @@ __all__ = [
     "close_offset_ns",
     "end_day",
     "is_in_market",
+    "is_timed",
     "is_watched",
     "mark",
     "open_day",
@@ -182,18 +183,20 @@ def _timed(t):  # type: ignore[no-untyped-def]
 def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
     """Walk the path of a minute's bars for the instruments that have something in the market.
 
-    `columns` are the minute's open, high, low, close and volume, (5, instruments).
+    `columns` are the minute's open, high, low, close and volume, (5, instruments). Where a timer is due before the
+    minute's bars close, all instruments are walked: it may give any position up, at the touch of that moment.
     """
     h = header_of(t)
+    timed = is_timed(h, start_ns)
     for step in range(STEPS):
         time_ns = start_ns + _SECONDS[step] * _SECOND_NS
         if h.next_due_ns <= time_ns:
             _pass_timers(t, time_ns)
         _next_record(h, time_ns)
-        quiet = True
+        quiet = not timed
         for index in range(present.shape[0]):
             instrument = instrument_at(t, index)
-            if present[index] and is_in_market(t, instrument):
+            if present[index] and (timed or is_in_market(t, instrument)):
                 quiet = False
                 instrument.last_price = step_price(
                     step, columns[0, index], columns[1, index], columns[2, index], columns[3, index]
@@ -226,6 +229,12 @@ def _quote(instrument, volume, levels):  # type: ignore[no-untyped-def]
 def close_offset_ns(h):  # type: ignore[no-untyped-def]
     """From a minute's start to the timer at which its bars close; minutes begin on the grid."""
     return (_MINUTE_NS + h.grace_ns + h.grid_ns - 1) // h.grid_ns * h.grid_ns
+
+
+@kernel
+def is_timed(h, start_ns):  # type: ignore[no-untyped-def]
+    """Say whether a timer is due before a minute's bars close."""
+    return h.next_due_ns <= start_ns + close_offset_ns(h)
 
 
 @kernel

@@ -22,8 +22,8 @@ _HEAD: Final = '''"""A generated batch program; its file is named by the hash of
 import numpy as np
 from numba import njit, prange
 
-from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_watched
-from atmand.core.batch import mark, open_day, quote_close, take_trades, walk_minute
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_timed
+from atmand.core.batch import is_watched, mark, open_day, quote_close, take_trades, walk_minute
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
@@ -64,10 +64,16 @@ def _fold(
         for minute in range(max(first, day.first), day.last):
             if keep and max(h.n_trades, h.n_fills) > room:
                 return minute
-            if busy:
+            if busy or is_timed(h, starts[minute]):
                 walk_minute(t, starts[minute], columns[:, minute], present[minute])
                 busy = False
             begin_close(t, starts[minute] + offset_ns)
+            if n_series > 1:  # a share of the equity is reckoned at the closes of all instruments
+                for place in range(n_series):
+                    column = record_at(t, serieses + place * SERIES_BYTES, SERIES).instrument
+                    if present[minute, column]:
+                        instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
+                        instrument.last_price = columns[3, minute, column]
             for place in range(n_series):
                 series = record_at(t, serieses + place * SERIES_BYTES, SERIES)
                 column = series.instrument
@@ -89,8 +95,9 @@ def _fold(
                     if needs_decision(pair, verdict_at(t, index).flags):
                         quote_close(t, instrument, bar)
                         decide(t, index, bar)
-                    else:
+                    elif pair.quantity != 0:
                         hold(pair)
+                        quote_close(t, instrument, bar)
                     busy |= is_watched(pair)
                     index = pair.next_in_series
                 busy |= instrument.first_order >= 0

@@ -79,6 +79,8 @@ def compare(drawn: Drawn, seen: Seen) -> None:
     known = np.isin(run.closes_ns, at)
     np.testing.assert_array_equal(run.closes_ns[known], at)
     np.testing.assert_array_equal(run.equity_paise[known], equity)
+    for name in [name for name in sys.modules if name.startswith("atmand_program_")]:
+        del sys.modules[name]
     seen.strategies += len(drawn.deployments)
     seen.traded += len(set(trades["book"].tolist()))
     seen.bars += int(present.sum())

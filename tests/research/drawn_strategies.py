@@ -113,7 +113,8 @@ mid = "(high + low) / 2"
 [exit]
 {left}{taken}{maybe(st.sampled_from("13"), "max_reduces = {}")}
 [stop]
-{loss}{maybe(distances, 'target = "{}"')}{trail}{maybe(distances, 'breakeven = "{}"', 4)}{maybe(whole, "bars = '{}'", 4)}
+{loss}{maybe(distances, 'target = "{}"')}{trail}{maybe(distances, 'breakeven = "{}"', 4)}
+{maybe(whole, 'bars = "{}"', 4)}
 [size]
 {size}
 {maybe(st.sampled_from(["0.5", "1", "2"]), "add = {}") if added else ""}{"reduce = 0.4" if taken else ""}
@@ -122,7 +123,7 @@ product = "{product}"
 sides = "{sides}"
 {maybe(st.sampled_from("126"), "max_trades_a_day = {}", 4)}{maybe(st.sampled_from("13"), "cooldown = {}", 4)}
 {maybe(st.sampled_from("23"), "max_adds = {}") if added else ""}{maybe(small, 'rank = "{} * close - high"', 4)}
-{f'order = "limit"' if limit else ""}
+{'order = "limit"' if limit else ""}
 {f'limit = "{limit}"' if limit else ""}
 {maybe(st.sampled_from(["20", "59", "61", "200"]), "wait = {}", 3)}
 """
@@ -178,8 +179,8 @@ def markets(draw: st.DrawFn, most_books: int) -> Drawn:
 def _limits(draw: st.DrawFn) -> BookLimits:
     changed: dict[str, int] = {}
     for name, values in (
-        ("order_value_paise", [20_000_00]), ("position_value_paise", [60_000_00]), ("daily_loss_paise", [50_00, 900_00]),
-        ("open_positions", [1]), ("orders_a_day", [4, 15]),
+        ("order_value_paise", [20_000_00]), ("position_value_paise", [60_000_00]), ("open_positions", [1]),
+        ("daily_loss_paise", [50_00, 900_00]), ("orders_a_day", [4, 15]),
     ):  # fmt: skip
         if draw(st.integers(1, 6)) == 6:
             changed[name] = draw(st.sampled_from(values))

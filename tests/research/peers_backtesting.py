@@ -1,6 +1,6 @@
 """Five strategies in backtesting.py's own words, in its own interpreter: bars as JSON in, trades as JSON out.
 
-Input: {"start_ns": [...], "open": [...], "high": [...], "low": [...], "close": [...], "volume": [...]}, prices in rupees.
+Input: {"start_ns": [...], "open": [...], "high": ..., "low": ..., "close": ..., "volume": ...}, prices in rupees.
 Output: {"version": ..., "trades": {strategy: [[entry bar, exit bar, units, entry price, exit price], ...]}}.
 """
 

@@ -24,10 +24,15 @@ MET = {
 }  # fmt: skip
 
 
-def test_drawn_strategies_trade_alike_in_the_batch_loop_and_record_by_record() -> None:
+def test_drawn_strategies_trade_alike_in_the_batch_loop_and_record_by_record(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(HERE / "drawn_parity.py"), str(STRATEGIES)],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(HERE.parents[1])},
+        env={
+            **os.environ,
+            "NUMBA_DISABLE_JIT": "1",
+            "PYTHONPATH": str(HERE.parents[1]),
+            "NUMBA_CACHE_DIR": str(tmp_path),
+        },
         capture_output=True,
         text=True,
     )
