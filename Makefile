@@ -1,6 +1,7 @@
 # make run    set up everything a bare checkout needs, then trade on paper against the embedded exchange
 # make test   the same with the tests' own libraries, then all tests; ARGS='-k feed' narrows them
 # make check  style, types, import order        make bench  figures for docs        make wheel  dist/*.whl
+# make mutate every rule of trading turned round, one after the other: some test must fail for it
 # ARGS='...' is handed on: make run ARGS='--for 120s --speed 60'
 
 SHELL := /bin/bash
@@ -10,11 +11,13 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 KITE := .venv-kiteconnect
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 # A stamp lies in the environment that it speaks of: without the environment there is no stamp.
 RUN_STAMP := $(VENV)/.atmand-run
 TEST_STAMP := $(VENV)/.atmand-test
 KITE_STAMP := $(KITE)/.atmand-kiteconnect
+PEERS_STAMP := $(PEERS)/.atmand-peers
 PINS := pyproject.toml constraints.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -30,7 +33,7 @@ define INSTALL
 		| grep --line-buffered -v metadata || true; }; }
 endef
 
-.PHONY: help run test check bench wheel clean distclean
+.PHONY: help run test check mutate bench wheel clean distclean
 
 help:
 	@sed -n 's/^# \(make\)/\1/p' Makefile
@@ -38,9 +41,14 @@ help:
 run: $(RUN_STAMP)
 	@exec $(BIN)/atmand run $(ARGS)
 
-test: $(TEST_STAMP) $(KITE_STAMP)
+test: $(TEST_STAMP) $(KITE_STAMP) $(PEERS_STAMP)
 	@echo '== tests'
-	@ATMAND_KITECONNECT_PYTHON="$${ATMAND_KITECONNECT_PYTHON:-$(CURDIR)/$(KITE)/bin/python}" $(BIN)/python -m pytest $(ARGS)
+	@export ATMAND_KITECONNECT_PYTHON="$${ATMAND_KITECONNECT_PYTHON:-$(CURDIR)/$(KITE)/bin/python}" \
+		ATMAND_PEERS_PYTHON="$${ATMAND_PEERS_PYTHON:-$(CURDIR)/$(PEERS)/bin/python}"; \
+	$(BIN)/python -m pytest $(ARGS)
+
+mutate: $(TEST_STAMP)
+	@$(BIN)/python tests/core/mutations.py $(ARGS)
 
 check: $(TEST_STAMP)
 	@echo '== ruff'; $(BIN)/ruff check .; $(BIN)/ruff format --check .
@@ -77,6 +85,14 @@ $(KITE_STAMP): tests/kiteconnect.txt
 	@touch $@
 	@echo '== installed'
 
+# What other back-testers need is theirs too.
+$(PEERS_STAMP): tests/peers.txt
+	@$(MAKE) $(PEERS)/bin/python
+	@echo '== installing backtesting.py, which the tests compare with'
+	@$(call INSTALL,$(PEERS)/bin/python,-r tests/peers.txt)
+	@touch $@
+	@echo '== installed'
+
 %/bin/python:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: apt install python3 python3-venv' >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
@@ -90,4 +106,4 @@ clean:
 	find atmand tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV) $(KITE)
+	rm -rf $(VENV) $(KITE) $(PEERS)

@@ -44,6 +44,7 @@ __all__ = [
     "begin_close",
     "close_offset_ns",
     "end_day",
+    "is_in_market",
     "is_watched",
     "open_day",
     "quote_close",
@@ -105,6 +106,7 @@ def open_day(arena, t, day, windows, hours, costs):  # type: ignore[no-untyped-d
     h.session_close_ns = day.close_ns
     h.session_ended = 0
     h.next_due_ns = 0
+    h.clock_due_ns = 0
     for index in range(day.windows_n):
         window = window_at(t, index)
         window.group = windows[day.windows_at + index].group
@@ -139,7 +141,8 @@ def is_watched(pair):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _is_in_market(t, instrument):  # type: ignore[no-untyped-def]
+def is_in_market(t, instrument):  # type: ignore[no-untyped-def]
+    """Say whether a tick of an instrument could do something: an order works in it, or a position is watched."""
     if instrument.first_order >= 0:
         return True
     index = instrument.first_pair
@@ -181,18 +184,21 @@ def _timed(t):  # type: ignore[no-untyped-def]
 def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
     """Walk the path of a minute's bars for the instruments that have something in the market.
 
-    `columns` are the minute's open, high, low, close and volume, (5, instruments).
+    `columns` are the minute's open, high, low, close and volume, (5, instruments). Where a square-off or the
+    session's end is due before the minute's bars close, all instruments are walked: it gives positions up at the
+    touch of that moment.
     """
     h = header_of(t)
+    timed = h.clock_due_ns <= start_ns + close_offset_ns(h)
     for step in range(STEPS):
         time_ns = start_ns + _SECONDS[step] * _SECOND_NS
         if h.next_due_ns <= time_ns:
             _pass_timers(t, time_ns)
         _next_record(h, time_ns)
-        quiet = True
+        quiet = not timed
         for index in range(present.shape[0]):
             instrument = instrument_at(t, index)
-            if present[index] and _is_in_market(t, instrument):
+            if present[index] and (timed or is_in_market(t, instrument)):
                 quiet = False
                 instrument.last_price = step_price(
                     step, columns[0, index], columns[1, index], columns[2, index], columns[3, index]

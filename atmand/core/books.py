@@ -89,6 +89,7 @@ def books_document(layout: Layout) -> dict[str, Any]:
             for index in np.flatnonzero(alive)
             for book, instrument in (layout.pairs[index],)
         ],
+        "prices": _prices(layout),
         "groups": groups_document(
             table(layout.arena, "groups"), table(layout.arena, "legs"), layout.pairs, names, layout.keys
         ),
@@ -144,6 +145,7 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
     }
     load_groups(table(arena, "groups"), table(arena, "legs"), pairs, named, document.get("groups", []))
     _load_orders(layout, document["orders"], books, keys, places)
+    _load_prices(table(arena, "instruments"), keys, document.get("prices", {}))
     _sum_cash(arena, len(accounts))
     header["next_due_ns"] = 0
     return lost
@@ -192,6 +194,19 @@ def _load_named(
         if name in places:
             _load_fields(rows, places[name], kind, document)
     return [name for name in documents if name not in places]
+
+
+def _prices(layout: Layout) -> dict[str, int]:
+    """Name the last price of every instrument that is held: a position has a value before the day's first trade."""
+    pairs, instruments = table(layout.arena, "pairs"), table(layout.arena, "instruments")
+    held = np.unique(pairs["instrument"][pairs["quantity"] != 0])
+    return {layout.keys[index]: int(instruments["last_price"][index]) for index in held}
+
+
+def _load_prices(instruments: NDArray[Any], keys: dict[str, int], prices: dict[str, int]) -> None:
+    for key, price in prices.items():
+        if key in keys and instruments["last_price"][keys[key]] == 0:
+            instruments["last_price"][keys[key]] = price
 
 
 def _sum_cash(arena: NDArray[np.uint8], accounts: int) -> None:

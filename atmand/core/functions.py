@@ -62,10 +62,7 @@ def modulo(a, b):  # type: ignore[no-untyped-def]
     """Remainder with the divisor's sign, as Python has it; missing by zero and of what is infinite."""
     if b == 0.0 or missing(a) or math.isnan(b):
         return NAN
-    rest = math.fmod(a, b)
-    if rest != 0.0 and (rest < 0.0) != (b < 0.0):
-        rest += b
-    return rest
+    return a % b  # not math.fmod: numba does not know it
 
 
 @kernel

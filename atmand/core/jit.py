@@ -6,6 +6,8 @@ debuggers see it. Never `fastmath`: its results differ between drivers, and the 
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -36,19 +38,34 @@ def kernel_rows(rows: Any) -> Any:
     return rows if JIT else _readable(rows)
 
 
-class _Row(np.record):  # type: ignore[misc]  # numpy's stubs call it final
-    """A row in the interpreter: its fields read as attributes, before numpy's own of the same name, such as `flags`."""
-
-    def __getattribute__(self, name: str) -> Any:
-        place = (np.void.__getattribute__(self, "dtype").fields or {}).get(name)
-        if place is None:
-            return np.void.__getattribute__(self, name)
-        value = np.void.getfield(self, *place[:2])
-        return value if value.dtype.names is None else value.view((_Row, value.dtype))
-
-
 def _readable(rows: Any) -> Any:
-    return rows.view(np.dtype((_Row, rows.dtype)))
+    return rows.view(_readable_dtype(rows.dtype))
+
+
+@functools.cache
+def _readable_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a dtype whose rows, in the interpreter, have their fields as attributes.
+
+    A class for each dtype: its properties stand before numpy's own attributes of the same name, such as `flags`, and
+    are several times quicker than a look-up by name in one class for all of them.
+    """
+    if dtype.subdtype is not None:
+        return np.dtype((_readable_dtype(dtype.subdtype[0]), dtype.shape))
+    if dtype.fields is None:
+        return dtype
+    names = dtype.names or ()
+    formats = [_readable_dtype(dtype.fields[name][0]) for name in names]
+    offsets = [dtype.fields[name][1] for name in names]
+    fields = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize})
+    row = type("Row", (np.void,), {"__slots__": (), **{name: _attribute(name) for name in names}})
+    return np.dtype((row, fields))
+
+
+def _attribute(name: str) -> property:
+    def write(row: Any, value: Any) -> None:
+        row[name] = value
+
+    return property(operator.itemgetter(name), write)
 
 
 if TYPE_CHECKING:
@@ -136,9 +153,8 @@ else:
 
     def record_at(arena, offset, dtype):
         """Open a record whose fields read as attributes, as they do in compiled code."""
-        return _readable(arena[offset : offset + dtype.itemsize].view(dtype))[0]
+        return np.ndarray(1, _readable_dtype(dtype), arena, offset)[0]
 
     def rows_at(raw, at, n, dtype):
         """Open rows whose fields read as attributes, as they do in compiled code."""
-        rows = raw[at : at + n * np.dtype(dtype).itemsize].view(dtype)
-        return _readable(rows) if rows.dtype.names else rows
+        return np.ndarray(n, _readable_dtype(np.dtype(dtype)), raw, at)

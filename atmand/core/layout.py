@@ -233,7 +233,7 @@ ARENA: Final = np.dtype(
             "next_trade",
             "next_group",
         ),
-        *_rows("columns_each", "silent"),
+        *_rows("columns_each", "silent", "clock_due_ns"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),

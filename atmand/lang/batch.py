@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_watched, open_day
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_watched, open_day
 from atmand.core.batch import quote_close, take_trades, walk_minute, worth
+from atmand.core.bars import NEVER_NS
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
@@ -66,20 +67,29 @@ def _fold(
         for minute in range(max(first, day.first), day.last):
             if keep and max(h.n_trades, h.n_fills) > room:
                 return minute
-            if busy:
+            if busy or h.clock_due_ns <= starts[minute] + offset_ns:
                 walk_minute(t, starts[minute], columns[:, minute], present[minute])
                 busy = False
             begin_close(t, starts[minute] + offset_ns)
+            # A timer that gives positions up before their next bar meets the touch that this one leaves.
+            next_ns = starts[minute + 1] + offset_ns if minute + 1 < day.last else NEVER_NS
+            if n_series > 1:  # a share of the equity is reckoned at the closes of all instruments
+                for place in range(n_series):
+                    column = record_at(t, serieses + place * SERIES_BYTES, SERIES).instrument
+                    if present[minute, column]:
+                        instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
+                        instrument.last_price = columns[3, minute, column]
             for place in range(n_series):
                 series = record_at(t, serieses + place * SERIES_BYTES, SERIES)
                 column = series.instrument
+                instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
                 if not present[minute, column]:
+                    busy |= is_in_market(t, instrument)  # its next bar may come after one of another's
                     continue
                 bar = Closing(
                     starts[minute], columns[0, minute, column], columns[1, minute, column],
                     columns[2, minute, column], columns[3, minute, column], columns[4, minute, column], np.int64(0),
                 )
-                instrument = record_at(t, instruments + column * INSTRUMENT_BYTES, INSTRUMENT)
                 instrument.last_price = bar.close
                 scale = float(instrument.price_scale)
                 index = series.first_pair
@@ -92,6 +102,8 @@ def _fold(
                         busy |= is_watched(pair)
                     elif pair.quantity != 0:
                         hold(pair)
+                        if h.clock_due_ns <= next_ns:
+                            quote_close(t, instrument, bar)
                         busy |= is_watched(pair)
                     index = pair.next_in_series
                 busy |= instrument.first_order >= 0

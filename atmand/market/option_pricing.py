@@ -20,6 +20,7 @@ _STEPS: Final = 100
 _ROOT_2: Final = math.sqrt(2.0)
 _ROOT_2_PI: Final = math.sqrt(2.0 * math.pi)
 _NAN: Final = math.nan
+_INF: Final = math.inf
 
 _kernel = njit(cache=True, error_model="numpy", forceinline=True)
 
@@ -42,8 +43,8 @@ def _d1(forward: float, strike: float, years: float, sigma: float) -> float:
 
 @_kernel
 def _is_plain(forward: float, strike: float, years: float, sigma: float) -> bool:
-    """Say whether the closed form holds: no expired option, no certain price, no missing number."""
-    return forward > 0.0 and strike > 0.0 and years > 0.0 and sigma > 0.0
+    """Say whether the closed form holds: no expired option, no certain price, no missing or infinite number."""
+    return 0.0 < forward < _INF and 0.0 < strike < _INF and 0.0 < years < _INF and 0.0 < sigma < _INF
 
 
 @_kernel
