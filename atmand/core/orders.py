@@ -201,12 +201,11 @@ def _latency_ns(h, order_id):  # type: ignore[no-untyped-def]
 def _free_slot(t):  # type: ignore[no-untyped-def]
     """Return a free row of the order table, or -1. The search starts behind the newest order's row."""
     size = header_of(t).orders_n
-    slot = header_of(t).next_slot
+    slot = header_of(t).next_order % size  # of the order's id, so that a session that begins anew goes on alike
     for _ in range(size):
-        slot = slot + 1 if slot + 1 < size else 0
         if order_at(t, slot).state == _FREE:
-            header_of(t).next_slot = slot
             return slot
+        slot = slot + 1 if slot + 1 < size else 0
     return -1
 
 

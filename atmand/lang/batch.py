@@ -71,7 +71,8 @@ def _fold(
                 walk_minute(t, starts[minute], columns[:, minute], present[minute])
                 busy = False
             begin_close(t, starts[minute] + offset_ns)
-            # A timer that gives positions up before their next bar meets the touch that this one leaves.
+            # A timer that gives positions up before their next bar meets the touch that this one leaves. Of several
+            # instruments one may have no bar in the next minute.
             next_ns = starts[minute + 1] + offset_ns if minute + 1 < day.last else NEVER_NS
             if n_series > 1:  # a share of the equity is reckoned at the closes of all instruments
                 for place in range(n_series):
@@ -102,7 +103,7 @@ def _fold(
                         busy |= is_watched(pair)
                     elif pair.quantity != 0:
                         hold(pair)
-                        if h.clock_due_ns <= next_ns:
+                        if n_series > 1 or h.clock_due_ns <= next_ns:
                             quote_close(t, instrument, bar)
                         busy |= is_watched(pair)
                     index = pair.next_in_series
