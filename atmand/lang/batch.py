@@ -22,8 +22,8 @@ _HEAD: Final = '''"""A generated batch program; its file is named by the hash of
 import numpy as np
 from numba import njit, prange
 
-from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_timed
-from atmand.core.batch import is_watched, mark, open_day, quote_close, take_trades, walk_minute
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_close, end_day, is_in_market
+from atmand.core.batch import is_timed, is_watched, mark, open_day, quote_close, take_trades, walk_minute
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
@@ -107,6 +107,7 @@ def _fold(
             total = mark(t, books, n_books, pairs, n_pairs, instruments, result)
             if equity.shape[0] > 0:
                 equity[minute] = total
+            busy |= end_close(t)
             if h.n_trades > counted:
                 take_trades(t, result, counted)
                 if not keep:

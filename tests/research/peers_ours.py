@@ -1,7 +1,7 @@
 """The five strategies of `peers_backtesting.py` in our language, and the market that both trade in.
 
-Run as a script it prints `{strategy: [[entry bar, exit bar, units, entry price, exit price], ...]}`, prices in paise. The
-test runs it with the compiler off: that is quicker than compiling five strategies, and makes the same orders.
+Run as a script it prints `{strategy: [[entry bar, exit bar, units, entry price, exit price], ...]}`, prices in paise.
+The test runs it with the compiler off: that is quicker than compiling five strategies, and makes the same orders.
 """
 
 from __future__ import annotations
