@@ -33,14 +33,14 @@ from atmand.journal.settings import JournalSettings
 from atmand.journal.writer import JournalWriter
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
-from atmand.lang.strategy import load_strategy
+from atmand.lang.strategy import load_strategy, parse_strategy
 from atmand.market.instruments import Instrument
 from atmand.market.sessions import Window, windows
 from atmand.sequencer import Sequencer
 from atmand.sim.wire import FULL, frame
 from atmand.start import builtin
 
-__all__ = ["OPEN_NS", "SECOND_NS", "Alone", "Tape", "engine", "journaled", "opening", "program", "tokens"]
+__all__ = ["OPEN_NS", "SECOND_NS", "Alone", "Stopwatch", "Tape", "engine", "journaled", "opening", "program", "tokens"]
 
 SECOND_NS: Final = 1_000_000_000
 _DAY: Final = date(2026, 7, 6)
@@ -52,6 +52,26 @@ _VOLATILITY: Final = 0.0008
 """Of a price, a minute."""
 _CAPITAL_PAISE: Final = 10**12
 _MOST_WAITING: Final = 8 << 20
+
+
+class Stopwatch:
+    """Times work on this thread, less what it waited for a processor that something else had (Linux tells it)."""
+
+    def __init__(self) -> None:
+        self._schedule = open("/proc/thread-self/schedstat", "rb", buffering=0)  # noqa: SIM115
+
+    def start(self) -> None:
+        self._waited = self._wait_ns()
+        self._began = time.perf_counter_ns()
+
+    def stop(self) -> tuple[int, int]:
+        """Return nanoseconds by the wall, and those less the wait."""
+        wall = time.perf_counter_ns() - self._began
+        return wall, wall - (self._wait_ns() - self._waited)
+
+    def _wait_ns(self) -> int:
+        self._schedule.seek(0)
+        return int(self._schedule.read().split()[1])
 
 
 def tokens(n: int) -> NDArray[np.int64]:
@@ -99,9 +119,20 @@ class Tape:
         return np.maximum(np.rint(self._value / _TICK).astype(np.int64), 1) * _TICK
 
 
-def program() -> Program:
-    """Load the shipped strategy's program, compiling it where the cache has none."""
-    return build(generate([Deployment(load_strategy(builtin("strategies/rsi_macd.toml")))]))
+def program(strategies: int = 1) -> Program:
+    """Load a program of the shipped strategy, compiling it where the cache has none.
+
+    With more strategies each is a structure of its own: their exits differ by a constant.
+    """
+    path = builtin("strategies/rsi_macd.toml")
+    deployments = [Deployment(load_strategy(path))]
+    text = path.read_text("utf-8")
+    for number in range(1, strategies):
+        own = text.replace('name = "rsi_macd"', f'name = "rsi_macd{number}"').replace(
+            "strength > 75", f"strength > {75 + number / 10}"
+        )
+        deployments.append(Deployment(parse_strategy(own, path.name)))
+    return build(generate(deployments))
 
 
 def engine(loaded: Program) -> Engine:
@@ -118,11 +149,12 @@ def opening(loaded: Program, n: int) -> list[Draft]:
         )
         for place, token in enumerate(tokens(n))
     ]  # fmt: skip
+    books = len(loaded.manifest.books)
     return [
         session_draft(SessionTerms(day=_DAY, windows=_HOURS)),
         instruments_draft([(share, 0) for share in shares]),
-        program_draft(loaded.source, loaded.manifest, [(0, place) for place in range(n)]),
-        limits_draft([BookLimits(_CAPITAL_PAISE)]),
+        program_draft(loaded.source, loaded.manifest, [(book, place) for book in range(books) for place in range(n)]),
+        limits_draft([BookLimits(_CAPITAL_PAISE)] * books),
     ]
 
 
@@ -134,7 +166,7 @@ class Alone:
         self._sequence = 0
         self.outputs = 0
         for draft in opening(loaded, n):
-            self._apply(draft.kind, draft.body, draft.rows, OPEN_NS - 60 * SECOND_NS, 0)
+            self._apply(draft.kind, draft.body, draft.rows, OPEN_NS - 60 * SECOND_NS, 0, draft.version)
 
     def advance(self, time_ns: int) -> None:
         """Apply the timers that are due."""
@@ -153,10 +185,10 @@ class Alone:
     def settle(self) -> None:
         """Nothing is waiting here."""
 
-    def _apply(self, kind: Kind, body: bytes, rows: int, time_ns: int, source: int) -> None:
+    def _apply(self, kind: Kind, body: bytes, rows: int, time_ns: int, source: int, version: int = 1) -> None:
         self._sequence += 1
         time_ns = max(self.engine.time_ns + 1, time_ns)
-        self.outputs += len(self.engine.apply(Record(kind, self._sequence, time_ns, body, rows, 1, source)))
+        self.outputs += len(self.engine.apply(Record(kind, self._sequence, time_ns, body, rows, version, source)))
 
 
 class _Journaled:

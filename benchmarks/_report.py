@@ -22,17 +22,26 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["PAGE", "Report", "Spread", "count", "interleaved", "micros", "percentiles", "table"]
+__all__ = ["PAGE", "Report", "Spread", "Target", "count", "interleaved", "micros", "percentiles", "table"]
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _ORDER: Final = (
-    "frames", "decode", "fold", "loops", "start", "backtest", "indicators", "ledger", "load", "reload",
+    "backtest", "sweep", "indicators", "decode", "frames", "scale", "fold", "loops", "start", "ledger", "load",
+    "reload",
 )  # fmt: skip
+_TARGET: Final = "<!-- target | "
 _PREAMBLE: Final = """# Performance
 
 Written by the scripts in `benchmarks/` (`make bench`); each replaces its own section. Figures are medians or
 percentiles of one run in which the contestants take turns, so that a noisy machine hits all of them alike: compare
 figures of one section, never of two runs. Nothing here is asserted by a test.
+"""
+_TARGETS: Final = """
+## What it is to reach
+
+Each row is from the run of its section below, on a machine that others used at the same time. *Limit* is a prototype
+written by hand that does only this and checks nothing (`benchmarks/core/_prototype.py`). What is not reached is said.
+
 """
 _LIBRARIES: Final = ("numba", "numpy", "aiohttp", "uvloop", "zstandard")
 
@@ -43,6 +52,17 @@ class Spread(NamedTuple):
     wall: float
     cpu: float
     runs: int
+
+
+class Target(NamedTuple):
+    """A row of the page's first table; all but the last are words."""
+
+    what: str
+    peers: str
+    limit: str
+    ours: str
+    aim: str
+    met: bool
 
 
 class Report:
@@ -58,14 +78,23 @@ class Report:
         line |= {key: _short(item) for key, item in more.items()}
         print(json.dumps(line), flush=True)
 
-    def write(self, *paragraphs: str) -> None:
-        """Replace this script's section of the page."""
+    def write(self, *paragraphs: str, targets: Sequence[Target] = ()) -> None:
+        """Replace this script's section of the page, and its rows of the page's first table."""
         sections = _sections(PAGE.read_text("utf-8")) if PAGE.exists() else {}
-        sections[self._name] = "\n\n".join((f"## {self._title}", machine(), *paragraphs))
+        rows = (f"{_TARGET}{' | '.join([*row[:-1], 'yes' if row.met else 'no'])} -->" for row in targets)
+        sections[self._name] = "\n\n".join((f"## {self._title}", machine(), *paragraphs, "\n".join(rows))).strip()
         known = [name for name in _ORDER if name in sections]
         body = "".join(f"\n<!-- {name} -->\n{sections[name].strip()}\n" for name in known)
         PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(_PREAMBLE + body, "utf-8")
+        PAGE.write_text(_PREAMBLE + _reached(body) + body, "utf-8")
+
+
+def _reached(body: str) -> str:
+    """Gather the sections' targets into the page's first table."""
+    lines = [line.removeprefix(_TARGET).removesuffix(" -->") for line in body.splitlines() if line.startswith(_TARGET)]
+    rows = [line.split(" | ") for line in lines]
+    head = ["what", "peers measured", "limit", "atmand", "aim", "reached"]
+    return _TARGETS + table(head, rows) + "\n" if rows else ""
 
 
 def machine() -> str:

@@ -35,7 +35,7 @@ def with_text(text: str) -> Deployment:
 CHANGED = with_text(TEXT.replace("close < level", "high < level"))
 WORDS = with_text(TEXT + "# only a word\n")
 FEWER = with_text(TEXT.replace('"NSE:AAA", ', ""))
-DELIVERED = with_text(TEXT.replace('name = "one"', 'name = "one"\nproduct = "CNC"'))
+DELIVERED = with_text(TEXT + '[trade]\nproduct = "CNC"\n')
 
 
 @pytest.mark.parametrize(

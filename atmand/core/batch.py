@@ -13,6 +13,7 @@ import numpy as np
 
 from atmand.core.bar_path import timer_ns
 from atmand.core.bars import NEVER_NS
+from atmand.core.decide import value_books
 from atmand.core.jit import kernel, record_at, routine, rows_at
 from atmand.core.layout import (
     BOOK,
@@ -45,13 +46,12 @@ __all__ = [
     "end_close",
     "end_day",
     "is_in_market",
-    "is_timed",
     "is_watched",
-    "mark",
     "open_day",
     "quote_close",
     "take_trades",
     "walk_minute",
+    "worth",
 ]
 
 _SECOND_NS: Final = 1_000_000_000
@@ -107,6 +107,7 @@ def open_day(arena, t, day, windows, hours, costs):  # type: ignore[no-untyped-d
     h.session_close_ns = day.close_ns
     h.session_ended = 0
     h.next_due_ns = 0
+    h.clock_due_ns = 0
     for index in range(day.windows_n):
         window = window_at(t, index)
         window.group = windows[day.windows_at + index].group
@@ -184,11 +185,12 @@ def _timed(t):  # type: ignore[no-untyped-def]
 def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
     """Walk the path of a minute's bars for the instruments that have something in the market.
 
-    `columns` are the minute's open, high, low, close and volume, (5, instruments). Where a timer is due before the
-    minute's bars close, all instruments are walked: it may give any position up, at the touch of that moment.
+    `columns` are the minute's open, high, low, close and volume, (5, instruments). Where a square-off or the
+    session's end is due before the minute's bars close, all instruments are walked: it gives positions up at the
+    touch of that moment.
     """
     h = header_of(t)
-    timed = is_timed(h, start_ns)
+    timed = h.clock_due_ns <= start_ns + close_offset_ns(h)
     for step in range(STEPS):
         time_ns = start_ns + _SECONDS[step] * _SECOND_NS
         if h.next_due_ns <= time_ns:
@@ -233,12 +235,6 @@ def close_offset_ns(h):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_timed(h, start_ns):  # type: ignore[no-untyped-def]
-    """Say whether a timer is due before a minute's bars close."""
-    return h.next_due_ns <= start_ns + close_offset_ns(h)
-
-
-@kernel
 def begin_close(t, end_ns):  # type: ignore[no-untyped-def]
     """Move core time to the timer at which the minute's bars close."""
     h = header_of(t)
@@ -266,22 +262,16 @@ def quote_close(t, instrument, bar):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mark(t, books, n_books, pairs, n_pairs, instruments, result):  # type: ignore[no-untyped-def]
-    """Value the books at the last prices; return their sum. The tables are given by where they begin."""
+def worth(t, books, n_books, pairs, n_pairs, instruments):  # type: ignore[no-untyped-def]
+    """Value all books together at the last prices. The tables are given by where they begin."""
+    total = np.int64(0)
     for index in range(n_books):
-        book = record_at(t, books + index * BOOK_BYTES, BOOK)
-        book.equity_paise = book.cash_paise
+        total += record_at(t, books + index * BOOK_BYTES, BOOK).cash_paise
     for index in range(n_pairs):
         pair = record_at(t, pairs + index * PAIR_BYTES, PAIR)
         if pair.quantity != 0:
-            book = record_at(t, books + pair.book * BOOK_BYTES, BOOK)
             instrument = record_at(t, instruments + pair.instrument * INSTRUMENT_BYTES, INSTRUMENT)
-            book.equity_paise += pair.quantity * instrument.last_price
-    total = np.int64(0)
-    for index in range(n_books):
-        total += record_at(t, books + index * BOOK_BYTES, BOOK).equity_paise
-    result.peak_paise = max(result.peak_paise, total)
-    result.max_drawdown_paise = max(result.max_drawdown_paise, result.peak_paise - total)
+            total += pair.quantity * instrument.last_price
     return total
 
 
@@ -300,8 +290,9 @@ def take_trades(t, result, first):  # type: ignore[no-untyped-def]
 
 @routine
 def end_day(t, result, equity_paise, capital_paise):  # type: ignore[no-untyped-def]
-    """End a session: let its last timers pass, and count its return on the capital."""
+    """End a session: mark the books, let its last timers pass, and count its return on the capital."""
     h = header_of(t)
+    value_books(t)
     _timed(t)
     _pass_timers(t, h.session_close_ns + 2 * _MINUTE_NS)
     result.sessions += 1

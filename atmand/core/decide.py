@@ -24,7 +24,7 @@ from atmand.core.risk import entry_refusal
 from atmand.core.sizing import entry_limit, units_wanted, whole_lots
 from atmand.core.words import OrderKind, Percent, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "hold", "mark_books", "needs_decision", "settle"]
+__all__ = ["decide", "hold", "mark_books", "needs_decision", "settle", "value_books"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -257,20 +257,25 @@ def _audit_decision(t, pair_index, reason):  # type: ignore[no-untyped-def]
         header_of(t).refused += 1
 
 
-@routine
-def mark_books(t):  # type: ignore[no-untyped-def]
-    """Value every book at the last prices and audit it: one mark a book and a record that closed bars.
-
-    A mark carries the capital too, so that what the operator puts in or takes out is never taken for a profit.
-    """
-    h = header_of(t)
+@kernel
+def value_books(t):  # type: ignore[no-untyped-def]
+    """Value every book at the last prices."""
     for index in range(header_of(t).books_n):
         book_at(t, index).equity_paise = book_at(t, index).cash_paise
     for index in range(header_of(t).pairs_n):
         pair = pair_at(t, index)
         if pair.quantity != 0:
             book_at(t, pair.book).equity_paise += pair.quantity * instrument_at(t, pair.instrument).last_price
-    if h.decisions == 0:
+
+
+@routine
+def mark_books(t):  # type: ignore[no-untyped-def]
+    """Value every book at the last prices and audit it: one mark a book and a record that closed bars.
+
+    A mark carries the capital too, so that what the operator puts in or takes out is never taken for a profit.
+    """
+    value_books(t)
+    if header_of(t).decisions == 0:
         return
     for index in range(header_of(t).books_n):
         book = book_at(t, index)

@@ -97,20 +97,28 @@ ALLOWED: Final = _allowed()
 
 @kernel
 def emit(t, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason):  # type: ignore[no-untyped-def]
-    """Append one audit row to the outputs of this record; a full table is counted, never overrun."""
+    """Append one audit row to the outputs of this record; a full table is counted, never overrun.
+
+    Where the outputs are not read (`silent`), the row only counts for the fingerprint. A fill is kept where there is
+    room for it.
+    """
     h = header_of(t)
-    if h.n_outputs >= header_of(t).outputs_n:
-        h.outputs_lost += 1
-        return
-    row = output_at(t, h.n_outputs)
-    _write(h, row, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason)
-    if kind == _AUDIT_FILL and h.n_fills < h.fills_n:
-        kept = fill_at(t, h.n_fills)
-        _write(h, kept, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason)
+    if kind in (_AUDIT_ORDER, _AUDIT_INTENT, _AUDIT_FILL):
+        h.fingerprint = _mixed(
+            h.fingerprint, kind + 16 * state + 256 * reason + 65_536 * book, instrument, order, side * quantity, price,
+            costs,
+        )  # fmt: skip
+    if h.silent == 0:
+        if h.n_outputs >= h.outputs_n:
+            h.outputs_lost += 1
+            return
+        row = output_at(t, h.n_outputs)
+        _write(h, row, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason)
+    elif kind == _AUDIT_FILL and h.n_fills < h.fills_n:
+        row = fill_at(t, h.n_fills)
+        _write(h, row, kind, book, instrument, order, trade, side, quantity, price, value, costs, state, reason)
         h.n_fills += 1
     h.n_outputs += 1
-    if kind in (_AUDIT_ORDER, _AUDIT_INTENT, _AUDIT_FILL):
-        h.fingerprint = _mixed(h.fingerprint, row)
 
 
 @kernel
@@ -134,11 +142,10 @@ def _write(h, row, kind, book, instrument, order, trade, side, quantity, price, 
 
 
 @kernel
-def _mixed(before, row):  # type: ignore[no-untyped-def]
+def _mixed(before, what, instrument, order, quantity, price, costs):  # type: ignore[no-untyped-def]
     """Mix a row into a fingerprint: odd multipliers and a shift, so that order and every field count."""
-    what = row.kind + 16 * row.state + 256 * row.reason + 65_536 * row.book
-    x = np.uint64(what) * _MIX + np.uint64(row.instrument) * _MIX_1 + np.uint64(row.order) * _MIX_2
-    x ^= np.uint64(row.side * row.quantity) * _MIX_3 + np.uint64(row.price) * _MIX_4 + np.uint64(row.costs) * _MIX_5
+    x = np.uint64(what) * _MIX + np.uint64(instrument) * _MIX_1 + np.uint64(order) * _MIX_2
+    x ^= np.uint64(quantity) * _MIX_3 + np.uint64(price) * _MIX_4 + np.uint64(costs) * _MIX_5
     return ((before ^ x) * _MIX) ^ (x >> np.uint64(29))
 
 
@@ -146,9 +153,12 @@ def _mixed(before, row):  # type: ignore[no-untyped-def]
 def fingerprint_after(rows, before):  # type: ignore[no-untyped-def]
     """Return the fingerprint that these audit rows lead to: the core keeps the same one while it emits them."""
     for place in range(rows.shape[0]):
-        kind = rows[place].kind
-        if kind in (_AUDIT_ORDER, _AUDIT_INTENT, _AUDIT_FILL):
-            before = _mixed(before, rows[place])
+        row = rows[place]
+        if row.kind in (_AUDIT_ORDER, _AUDIT_INTENT, _AUDIT_FILL):
+            what = row.kind + 16 * row.state + 256 * row.reason + 65_536 * row.book
+            before = _mixed(
+                before, what, row.instrument, row.order, row.side * row.quantity, row.price, row.costs
+            )  # fmt: skip
     return before
 
 
@@ -184,17 +194,18 @@ def _latency_ns(h, order_id):  # type: ignore[no-untyped-def]
     x = (x ^ (x >> np.uint64(27))) * _MIX_2
     x = x ^ (x >> np.uint64(31))
     span = h.latency_high_ns - h.latency_low_ns + 1
-    return h.latency_low_ns + np.int64(x >> np.uint64(33)) % max(span, np.int64(1))
+    return h.latency_low_ns + (np.int64(x >> np.uint64(33)) * span >> 31)
 
 
 @kernel
 def _free_slot(t):  # type: ignore[no-untyped-def]
     """Return a free row of the order table, or -1. The search starts behind the newest order's row."""
     size = header_of(t).orders_n
-    start = header_of(t).next_order % size
-    for step in range(size):
-        slot = (start + step) % size
+    slot = header_of(t).next_slot
+    for _ in range(size):
+        slot = slot + 1 if slot + 1 < size else 0
         if order_at(t, slot).state == _FREE:
+            header_of(t).next_slot = slot
             return slot
     return -1
 

@@ -108,6 +108,7 @@ def timed_events(t):  # type: ignore[no-untyped-def]
             h.session_ended = 1
         else:
             due_ns = min(due_ns, h.session_close_ns + h.grace_ns)
+    h.clock_due_ns = due_ns
     h.next_due_ns = NEVER_NS
     if h.decisions:
         due_ns = min(due_ns, expire_orders(t, h.session_ended))

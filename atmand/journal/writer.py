@@ -22,7 +22,7 @@ from typing import Self
 import structlog
 
 from atmand.clocks import monotonic_ns
-from atmand.core.records import Kind, Record
+from atmand.core.records import Kind, Record, version_of
 from atmand.errors import AtmandError
 from atmand.journal.catalog import SegmentFile, load_summary, save_summary
 from atmand.journal.files import DirectoryLock
@@ -109,12 +109,13 @@ class JournalWriter:
         body: bytes,
         rows: int = 0,
         *,
-        version: int = 1,
+        version: int | None = None,
         source: int = 0,
         connection: int = 0,
     ) -> int:
         """Give a record its sequence and put it in line to be written; the body is kept, not copied.
 
+        `version` is that of the body's dtypes, the newest where none is given.
         Raises JournalError where the memory that may wait for a refusing disk is used up; market frames are refused
         from half of it, so that everything else still has room.
         """
@@ -123,6 +124,7 @@ class JournalWriter:
         if self._closed or size > MAX_BODY or self._waiting_bytes + size > limit:
             raise self._refusal(size)
         sequence = self._appended + 1
+        version = version_of(Kind(kind)) if version is None else version
         record = Record(kind, sequence, time_ns, body, rows, version, source, connection)
         encoded = (record, encode(record))
         with self._cond:

@@ -7,23 +7,31 @@ driven record by record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atmand.core.manifest import Program
+from atmand.core.manifest import Program, StructurePlan
 from atmand.lang.build import load_module, module_path, program_directory, write_module
 
 __all__ = ["BatchProgram", "build_batch"]
 
 _HEAD: Final = '''"""A generated batch program; its file is named by the hash of this text."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
+<<<<<<< HEAD
 from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_close, end_day, is_in_market
 from atmand.core.batch import is_timed, is_watched, mark, open_day, quote_close, take_trades, walk_minute
+=======
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_watched, open_day
+from atmand.core.batch import quote_close, take_trades, walk_minute, worth
+from atmand.core.bars import NEVER_NS
+>>>>>>> main
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
@@ -34,7 +42,7 @@ from {program} import {names}
 '''
 
 _BODY: Final = '''@kernel
-def _step(t, index, pair, params_at, scale, bar):
+def _step(t, index, pair, {given}, scale, bar):
     """Fold a closed bar into a pair's indicators; what the strategy says of it is left in the pair's verdict."""
     slab_at = pair.slab_at
     open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
@@ -51,7 +59,7 @@ def _fold(
     n_series, n_books, n_pairs, room = h.series_n, h.books_n, h.pairs_n, h.trades_n - 16 * h.pairs_n
     serieses, books, pairs, instruments = h.series_at, h.books_at, h.pairs_at, h.instruments_at
     offset_ns = close_offset_ns(h)
-    busy = first > 0
+{first}    busy = first > 0
     counted = np.int64(0)
     for number in range(days.shape[0]):
         day = days[number]
@@ -64,10 +72,12 @@ def _fold(
         for minute in range(max(first, day.first), day.last):
             if keep and max(h.n_trades, h.n_fills) > room:
                 return minute
-            if busy or is_timed(h, starts[minute]):
+            if busy or h.clock_due_ns <= starts[minute] + offset_ns:
                 walk_minute(t, starts[minute], columns[:, minute], present[minute])
                 busy = False
             begin_close(t, starts[minute] + offset_ns)
+            # A timer that gives positions up before their next bar meets the touch that this one leaves.
+            next_ns = starts[minute + 1] + offset_ns if minute + 1 < day.last else NEVER_NS
             if n_series > 1:  # a share of the equity is reckoned at the closes of all instruments
                 for place in range(n_series):
                     column = record_at(t, serieses + place * SERIES_BYTES, SERIES).instrument
@@ -90,21 +100,24 @@ def _fold(
                 index = series.first_pair
                 while index >= 0:
                     pair = record_at(t, pairs + index * PAIR_BYTES, PAIR)
-                    params_at = record_at(t, books + pair.book * BOOK_BYTES, BOOK).params_at
-                    _step(t, index, pair, params_at, scale, bar)
+                    {find}_step(t, index, pair, {given}, scale, bar)
                     if needs_decision(pair, verdict_at(t, index).flags):
                         quote_close(t, instrument, bar)
                         decide(t, index, bar)
+                        busy |= is_watched(pair)
                     elif pair.quantity != 0:
                         hold(pair)
-                        quote_close(t, instrument, bar)
-                    busy |= is_watched(pair)
+                        if h.clock_due_ns <= next_ns:
+                            quote_close(t, instrument, bar)
+                        busy |= is_watched(pair)
                     index = pair.next_in_series
                 busy |= instrument.first_order >= 0
             if h.first_proposal > 0 or h.fresh > 1:
                 settle(t)
                 busy = True
-            total = mark(t, books, n_books, pairs, n_pairs, instruments, result)
+            total = worth(t, books, n_books, pairs, n_pairs, instruments)
+            result.peak_paise = max(result.peak_paise, total)
+            result.max_drawdown_paise = max(result.max_drawdown_paise, result.peak_paise - total)
             if equity.shape[0] > 0:
                 equity[minute] = total
             busy |= end_close(t)
@@ -131,6 +144,7 @@ def run(arena, starts, columns, present, days, windows, hours, costs, equity, re
     t = address_of(arena)
     header_of(t).n_trades = 0
     header_of(t).n_fills = 0
+    header_of(t).silent = 1
     return _fold(
         arena, t, starts, columns, present, days, windows, hours, costs, equity, equity[:0], results[0],
         first, capital, True,
@@ -165,6 +179,7 @@ def _work(
         for slot in range(values.shape[1]):
             slots[slot] = values[place, slot]
         header_of(t).n_trades = 0
+        header_of(t).silent = 1
         _fold(
             arena, t, starts, columns, present, days, windows, hours, costs, none, ends[place], results[place],
             0, capital, False,
@@ -175,13 +190,23 @@ _VALUE = np.dtype(np.float64)
 '''
 
 _ONLY: Final = """    s = record_at(t, slab_at, STATE_{name})
-    p = record_at(t, params_at, PARAMS_{name})
-    step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
+{params}    step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
 
 _CASE: Final = """    if pair.structure == {index}:
         s = record_at(t, slab_at, STATE_{name})
         p = record_at(t, params_at, PARAMS_{name})
         step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
+
+_FIND: Final = """params_at = record_at(t, books + pair.book * BOOK_BYTES, BOOK).params_at
+                    """
+
+_VALUES: Final = '''class Values(NamedTuple):
+    """Parameter values of the one pair: read once, since nothing changes them while bars are folded."""
+
+{fields}
+
+
+'''
 
 
 @dataclass(frozen=True)
@@ -192,15 +217,43 @@ class BatchProgram:
     run_sets: Callable[..., None]
 
 
-def build_batch(program: Program, directory: Path | None = None) -> BatchProgram:
-    """Generate and load the batch program of a program that is loaded already."""
+def build_batch(program: Program, *, alone: bool = False, directory: Path | None = None) -> BatchProgram:
+    """Generate and load the batch program of a program that is loaded already.
+
+    `alone` says that there is one pair only: its parameter values then stay in registers.
+    """
     directory = directory or program_directory()
     plans = program.manifest.structures
     imported = [f"{kind}_{plan.name}" for plan in plans for kind in ("step", "STATE", "PARAMS")]
-    case = _ONLY if len(plans) == 1 else _CASE
-    cases = "\n".join(case.format(index=index, name=plan.name) for index, plan in enumerate(plans))
-    head = _HEAD.replace("{program}", module_path(program.source.decode(), directory).stem)
-    text = head.replace("{names}", ", ".join(imported))
-    text += _BODY.replace("{cases}", cases)
+    text = _HEAD.replace("{program}", module_path(program.source.decode(), directory).stem)
+    text = text.replace("{names}", ", ".join(imported))
+    text += _alone(plans[0]) if alone and plans[0].params else _body(plans)
     module = load_module(write_module(text, directory))
     return BatchProgram(module.run, module.run_sets)
+
+
+def _body(plans: Sequence[StructurePlan]) -> str:
+    """Write the loop for any number of pairs: each reads the parameters of its book."""
+    if len(plans) == 1:
+        (plan,) = plans
+        params = f"    p = record_at(t, params_at, PARAMS_{plan.name})\n"
+        cases = _ONLY.format(name=plan.name, params=params)
+    else:
+        cases = "\n".join(_CASE.format(index=index, name=plan.name) for index, plan in enumerate(plans))
+    return _filled(cases, given="params_at", find=_FIND, first="")
+
+
+def _alone(plan: StructurePlan) -> str:
+    """Write the loop for one pair."""
+    fields = "\n".join(f"    {name}: float" for name in plan.params)
+    values = ", ".join(f"values.{name}" for name in plan.params)
+    first = f"    values = record_at(t, book_at(t, 0).params_at, PARAMS_{plan.name})\n    p = Values({values})\n"
+    cases = _ONLY.format(name=plan.name, params="")
+    return _VALUES.replace("{fields}", fields) + _filled(cases, given="p", find="", first=first)
+
+
+def _filled(cases: str, **parts: str) -> str:
+    text = _BODY.replace("{cases}", cases)
+    for name, part in parts.items():
+        text = text.replace(f"{{{name}}}", part)
+    return text

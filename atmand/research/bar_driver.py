@@ -21,6 +21,7 @@ from atmand.core.manifest import Program
 from atmand.core.opening import (
     BookLimits,
     Draft,
+    PortfolioLimits,
     SessionTerms,
     instruments_draft,
     limits_draft,
@@ -52,6 +53,8 @@ class DrivenMarket:
     limits: Sequence[BookLimits]
     costs_as_of: date | None = None
     terms: Mapping[str, Any] = field(default_factory=dict)
+    portfolio: PortfolioLimits | None = None
+    """What the books share; None is no limit."""
 
 
 class BarDriver:
@@ -91,7 +94,7 @@ class BarDriver:
             session_draft(terms),
             instruments_draft(self._market.instruments),
             program_draft(self._program.source, self._program.manifest, self._market.pairs, books=carried),
-            limits_draft(self._market.limits),
+            limits_draft(self._market.limits, self._market.portfolio),
             *bars,
             *history,
         )

@@ -81,7 +81,7 @@ class Batch:
             raise AtmandError("bars", "there are none in the range", "choose other dates")
         self._program, self._market = program, market
         self._templates: dict[int, NDArray[np.uint8]] = {}
-        self._batch: BatchProgram = build_batch(program)
+        self._batch: BatchProgram = build_batch(program, alone=len(market.pairs) == 1)
         traded = _in_sessions(times)
         self.times, self._present = times[traded], present[traded]
         self.count = int(self._present.sum())

@@ -250,7 +250,6 @@ universe = [
     "NSE:SBIN", "NSE:ITC", "NSE:LT", "NSE:AXISBANK", "NSE:BHARTIARTL",
 ]
 bar = "1m"
-product = "MIS"        # intraday: flat before the day ends
 
 [session]
 entry_from = "09:20"   # no entries before the first minutes have settled
@@ -279,6 +278,9 @@ short = "crosses_above(momentum, 0) or strength < 25"
 [stop]
 loss = "stop_atr * atr(14)"      # rupees from the entry's average price
 target = "target_atr * atr(14)"
+
+[trade]
+product = "MIS"                  # intraday: flat before the day ends
 
 [size]
 value = 100000                   # rupees a trade

@@ -1,8 +1,9 @@
 """Mutation of the rules of trading: each is turned round in the source, and some test of the core must fail for it.
 
-`make mutate` tries a curated list, one mutant of each named rule; `ARGS=--full` tries every comparison, sign and small
-constant of the modules, by hand. `test_mutations.py` tries a few, so that this file cannot rot. Both print the survivors and fail where there are any that
-`EQUIVALENT` does not excuse. Mutants run in copies of the package with JIT off; nothing in the tree is touched.
+`make mutate` tries a curated list, one mutant of each named rule; `make mutate ARGS=--full` tries every comparison,
+sign and small constant of the modules. Both print the survivors and fail where there are any that `EQUIVALENT` does not
+excuse. `test_mutations.py` tries a few, so that this file cannot rot. Mutants run in copies of the package with JIT
+off; nothing in the tree is touched.
 """
 
 from __future__ import annotations

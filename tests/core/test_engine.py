@@ -357,7 +357,7 @@ def test_kinds_without_an_effect_and_audit_rows_leave_the_state_alone() -> None:
     market = Market([Book(values=EAGER)])
     market.minute(0, 100_000)
     before = market.engine.layout.arena.tobytes()
-    for kind in (Kind.AUDIT_FILL, Kind.AUDIT_MARK, Kind.LEASE, Kind.SIGNAL, Kind.FORECAST, Kind.GATEWAY):
+    for kind in (Kind.AUDIT_FILL, Kind.AUDIT_MARK, Kind.LEASE, Kind.GATEWAY):
         assert not len(market.engine.apply(Record(kind, 99, OPEN + 2 * MINUTE, bytes(200), 1)))
     assert market.engine.layout.arena.tobytes() == before
 

@@ -42,7 +42,10 @@ def test_every_transition_follows_the_table_and_an_illegal_one_is_counted_and_ig
     header = SimpleNamespace(illegal_transitions=0)
     monkeypatch.setattr(orders, "emit", lambda *row: emitted.append(row))
     monkeypatch.setattr(orders, "header_of", lambda arena: header)
-    fields = dict.fromkeys(("book", "instrument", "id", "trade", "side", "filled", "limit", "value", "costs"), 0)
+    monkeypatch.setattr(orders, "tag", lambda arena, group: None)
+    fields = dict.fromkeys(
+        ("book", "instrument", "id", "trade", "side", "filled", "limit", "value", "costs", "group"), 0
+    )
     order = SimpleNamespace(state=int(before), reason=int(Reason.RULE), **fields)
     step = getattr(orders.transition, "py_func", orders.transition)
     moved = step(None, order, int(after), 0)

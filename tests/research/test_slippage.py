@@ -25,17 +25,17 @@ def mid_at(series: np.ndarray, time_ns: int) -> int:
 
 def test_a_trade_slips_by_what_its_fills_paid_beyond_the_path() -> None:
     done, bars = result(), made_bars()
-    closed = {(trade.exit_cause, trade.exit_place): number for number, trade in enumerate(done.trades)}
     sums: dict[tuple[int, int], int] = defaultdict(int)
-    found = [0] * len(done.trades)
+    held: dict[tuple[int, int], int] = defaultdict(int)
+    found = []
     for fill in done.fills:
         place = int(fill["book"]), int(fill["instrument"])
         if fill["state"] != Purpose.TARGET:  # it rested at its limit
             mid = mid_at(bars.series[bars.symbols[place[1]]], int(fill["time_ns"]))
             sums[place] += int((fill["price"] - mid) * fill["side"] * fill["quantity"])
-        number = closed.get((int(fill["cause"]), int(fill["index"])))
-        if number is not None:
-            found[number] = sums.pop(place)
+        held[place] += int(fill["side"] * fill["quantity"])
+        if held[place] == 0:
+            found.append(sums.pop(place))
     assert list(done.slippage) == found
     # A tick at the entry, a tick at an exit that does not rest: with books this deep nothing more.
     for trade, paise in zip(done.trades, done.slippage, strict=True):

@@ -1,4 +1,4 @@
-"""The limit of a back-test: the same idea of a strategy written by hand as one loop over floats.
+"""The tightest limit of a back-test: the same strategy written by hand as one loop over floats in registers.
 
 RSI(14) and MACD(12, 26, 9), long or flat, all in, a proportional cost, fills at the close: no order, no depth, no risk,
 no tick, no session, no audit. It says what the processor could do, not what a trader could use.
@@ -17,7 +17,7 @@ __all__ = ["limit_over"]
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _limit(  # type: ignore[no-untyped-def]
-    close, fee, slip, rsi_low, rsi_high, equity
+    close, fee, slip, entry, leave, equity
 ):
     """Trade one series of closes; write the equity after each bar, return how many orders there were."""
     gain = loss = signal = before = 0.0
@@ -37,11 +37,11 @@ def _limit(  # type: ignore[no-untyped-def]
         signal += (line - signal) * (2.0 / 10.0)
         histogram = line - signal
         if t >= 35:
-            if held == 0.0 and before <= 0.0 < histogram and rsi_low < rsi < rsi_high:
+            if held == 0.0 and before <= 0.0 < histogram and rsi < entry:
                 held = cash / (price * (1.0 + slip) * (1.0 + fee))
                 cash = 0.0
                 orders += 1
-            elif held > 0.0 and (before >= 0.0 > histogram or rsi > 75.0):
+            elif held > 0.0 and (before >= 0.0 > histogram or rsi > leave):
                 cash = held * price * (1.0 - slip) * (1.0 - fee)
                 held = 0.0
                 orders += 1
@@ -52,4 +52,4 @@ def _limit(  # type: ignore[no-untyped-def]
 
 def limit_over(closes: list[NDArray[np.float64]], equity: NDArray[Any]) -> int:
     """Trade several series, one after the other."""
-    return sum(int(_limit(close, 0.0003, 0.0002, 45.0, 55.0, equity)) for close in closes)
+    return sum(int(_limit(close, 0.0005, 0.0002, 70.0, 80.0, equity)) for close in closes)
