@@ -43,6 +43,7 @@ __all__ = [
     "Closing",
     "begin_close",
     "close_offset_ns",
+    "end_close",
     "end_day",
     "is_in_market",
     "is_watched",
@@ -240,6 +241,16 @@ def begin_close(t, end_ns):  # type: ignore[no-untyped-def]
     if h.next_due_ns < end_ns:
         _pass_timers(t, end_ns - 1)
     _next_record(h, end_ns)
+
+
+@kernel
+def end_close(t):  # type: ignore[no-untyped-def]
+    """Let happen what is due at the very timer that closed the bars; say whether something was."""
+    h = header_of(t)
+    if h.next_due_ns > h.time_ns:
+        return False
+    _timed(t)
+    return True
 
 
 @kernel

@@ -24,9 +24,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_day, is_in_market, is_watched, open_day
-from atmand.core.batch import quote_close, take_trades, walk_minute, worth
 from atmand.core.bars import NEVER_NS
+from atmand.core.batch import RESULT, Closing, begin_close, close_offset_ns, end_close, end_day, is_in_market
+from atmand.core.batch import is_watched, open_day, quote_close, take_trades, walk_minute, worth
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
@@ -116,6 +116,7 @@ def _fold(
             result.max_drawdown_paise = max(result.max_drawdown_paise, result.peak_paise - total)
             if equity.shape[0] > 0:
                 equity[minute] = total
+            busy |= end_close(t)
             if h.n_trades > counted:
                 take_trades(t, result, counted)
                 if not keep:

@@ -1,8 +1,9 @@
 """Mutation of the rules of trading: each is turned round in the source, and some test of the core must fail for it.
 
-`python tests/core/mutations.py` tries a curated list, one mutant of each named rule; `--full` tries every comparison,
-sign and small constant of the modules, by hand. Both print the survivors and fail where there are any that
-`EQUIVALENT` does not excuse. Mutants run in copies of the package with JIT off; nothing in the tree is touched.
+`make mutate` tries a curated list, one mutant of each named rule; `make mutate ARGS=--full` tries every comparison,
+sign and small constant of the modules. Both print the survivors and fail where there are any that `EQUIVALENT` does not
+excuse. `test_mutations.py` tries a few, so that this file cannot rot. Mutants run in copies of the package with JIT
+off; nothing in the tree is touched.
 """
 
 from __future__ import annotations
@@ -154,11 +155,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="every mutant of the modules instead of the named rules")
     parser.add_argument("--module", action="append", help="of this module only")
+    parser.add_argument("--rule", action="append", help="of the named rules, those that hold this text")
     chosen = parser.parse_args()
     modules = chosen.module or MODULES
     rules = (
         [(module, name, node) for module in modules for name, node in every(module)] if chosen.full else list(curated())
     )
+    if chosen.rule:
+        rules = [rule for rule in rules if any(text in rule[1] for text in chosen.rule)]
     survivors: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)

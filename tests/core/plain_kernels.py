@@ -3,9 +3,7 @@
     python plain_kernels.py
 
 `test_plain_kernels.py` runs it here and with the compiler off. A row of `CASES` is a kernel, what it takes (a letter an
-argument) and what it returns (`f` float, `i` integer). Letters: `f` any float, `u` a price or a volatility, `r` a rate,
-`y` years, `i` any integer, `n` a small count, `k` a look-back, `d` a divisor, `t` a time, `s` a side, `p` a right, `h` the
-header, `m` an instrument, `c` a row of costs, `b` a condition. Behind a `:` stands the dtype of a state, which a
+argument, see `VALUES`) and what it returns (`f` float, `i` integer). Behind a `:` stands the dtype of a state, which a
 kernel keeps over all its calls; a look-back is the same for all of them, as it is in a strategy.
 """
 
@@ -46,6 +44,8 @@ FLOATS: Final = (
 )  # fmt: skip
 TIMES: Final = (0, 1, -1, 1_783_309_500 * 10**9, 1_783_309_559_999_999_999, -(10**15), 2**62, 2**63 - 1)
 VALUES: Final[dict[str, tuple[Any, ...]]] = {
+    # f any float, u a price or a volatility, r a rate, y years; i any integer, n a count, k a look-back, d a divisor,
+    # t a time, s a side, p an option's right, b a condition; rows of h headers, m instruments, c costs.
     "f": FLOATS,
     "u": (0.0, -1.0, 0.05, 1.0, 22_500.05, 40.0, np.inf, np.nan),
     "r": (0.0, 0.07, -0.01, np.nan),

@@ -45,11 +45,8 @@ def told(done: Result) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, object]:
     script = "import json; from test_worked import result, told; print(json.dumps(told(result())))"
-    environment = {
-        **os.environ,
-        "NUMBA_DISABLE_JIT": "1",
-        "PYTHONPATH": os.pathsep.join(map(str, [HERE.parents[1], HERE])),
-    }
+    path = os.pathsep.join(map(str, [HERE.parents[1], HERE]))
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
