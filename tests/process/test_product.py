@@ -73,6 +73,13 @@ def test_every_resource_of_a_trading_daemon_has_its_shape(start: Start, configur
     assert json.loads(verb("status", "--state", state, "--json").stdout)["running"] is False
 
 
+def put_whole(path: Path, document: dict[str, Any]) -> None:
+    """Put a document where the daemon looks for it at once: half of one would be refused for that."""
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(document))
+    beside.replace(path)
+
+
 def test_parameters_change_by_verb_file_and_signal_while_it_trades(
     start: Start, configuration: Path, tmp_path: Path
 ) -> None:
@@ -90,12 +97,12 @@ def test_parameters_change_by_verb_file_and_signal_while_it_trades(
     current = state / "params" / "current.json"
     document = json.loads(current.read_text())
     document["strategies"]["rsi_macd"]["params"]["stop_atr"] = 1.75
-    current.write_text(json.dumps(document))
+    put_whole(current, document)
     assert daemon.wait_for("params_applied", seq=2)["changes"] == 1
 
     document = json.loads(current.read_text())
     document["strategies"]["rsi_macd"]["params"]["stop_atr"] = 99
-    current.write_text(json.dumps(document))
+    put_whole(current, document)
     daemon.signal(signal.SIGHUP)
     assert "99 is outside 0.5 to 6" in daemon.wait_for("params_refused")["reason"]
     daemon.wait_for("reloaded")
