@@ -17,11 +17,11 @@ from atmand.core.bars import IST_NS
 from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.groups import contracts_of, fill_contracts, fill_groups
 from atmand.core.layout import ARENA, TABLES, allocate
-from atmand.core.manifest import Manifest
+from atmand.core.manifest import BookPlan, Manifest
 from atmand.errors import AtmandError
 from atmand.market.costs import cost_rows
 
-__all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
+__all__ = ["Layout", "LayoutError", "book_hours", "carry_over", "day_of", "lay_out", "table"]
 
 _HASH: Final = 0x9E3779B1
 _DAY_NS: Final = 86_400_000_000_000
@@ -245,11 +245,20 @@ def _fill_series(arena: NDArray[np.uint8], series: dict[tuple[int, int], tuple[i
         instruments["first_series"][instrument] = index
 
 
+def book_hours(plan: BookPlan, open_ns: int, close_ns: int) -> tuple[int, int, int]:
+    """Return when a book may enter from and to, and is squared off (0: never), in a session of these hours."""
+    midnight_ns = (open_ns + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
+    return (
+        midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0,
+        midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns,
+        midnight_ns + plan.square_off_ns if plan.square_off_ns else 0,
+    )
+
+
 def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], manifest: Manifest, at: int) -> None:
     """Fill accounts and books. Limits are zero, so nothing trades before a LIMITS record; so is the capital."""
     rows = table(arena, "books")
-    midnight_ns = (int(windows["open_ns"].min()) + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
-    close_ns = int(windows["close_ns"].max())
+    open_ns, close_ns = int(windows["open_ns"].min()), int(windows["close_ns"].max())
     for index, plan in enumerate(manifest.books):
         row = rows[index]
         row["account"] = manifest.accounts.index(plan.account)
@@ -261,9 +270,7 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
         for name in _TERMS:
             row[name] = getattr(plan, name)
-        row["entry_from_ns"] = midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0
-        row["entry_to_ns"] = midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns
-        row["square_off_ns"] = midnight_ns + plan.square_off_ns if plan.square_off_ns else 0
+        row["entry_from_ns"], row["entry_to_ns"], row["square_off_ns"] = book_hours(plan, open_ns, close_ns)
         arena[at : at + len(plan.values) * 8].view(np.float64)[:] = plan.values
         at += _aligned(max(1, len(plan.values)) * 8)
     for index in range(len(manifest.accounts)):

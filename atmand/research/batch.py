@@ -6,7 +6,7 @@ other programs are driven record by record (`bar_driver.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -15,23 +15,21 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.bars import IST_NS
 from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Manifest, Program
+from atmand.core.opening import yyyymmdd
 from atmand.core.records import SESSION_ROW
-from atmand.core.state import table
+from atmand.core.state import book_hours, day_of, table
 from atmand.errors import AtmandError
 from atmand.lang.batch import BatchProgram, build_batch
 from atmand.market.costs import COSTS, cost_rows
-from atmand.market.sessions import Window
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, session_windows
 
 __all__ = ["Batch", "BatchRun", "is_batchable"]
 
 _MINUTE_NS: Final = 60_000_000_000
-_DAY_NS: Final = 86_400_000_000_000
 _COLUMNS: Final = ("open", "high", "low", "close", "volume")
 _KEPT: Final = 1 << 14
 """Closed trades and fills that are kept before they are taken out of the arena."""
@@ -91,23 +89,9 @@ class Batch:
         )
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
-    @property
-    def session_ends(self) -> NDArray[np.int64]:
-        """Places of each session's last minute."""
-        return np.asarray(self._days["last"], np.int64) - 1
-
-    def run(
-        self, on_minutes: Callable[[int], None] | None = None, values: NDArray[np.float64] | None = None
-    ) -> BatchRun:
-        """Fold all bars once, with other values of the first book's parameters where they are given.
-
-        `on_minutes` hears from time to time how many minutes are done.
-        """
+    def run(self, on_minutes: Callable[[int], None] | None = None) -> BatchRun:
+        """Fold all bars once; `on_minutes` hears from time to time how many minutes are done."""
         arena = self._opened(_KEPT + 32 * len(self._market.pairs))
-        if values is not None:
-            book = table(arena, "books")[0]
-            at, size = int(book["params_at"]), int(book["params_size"])
-            arena[at : at + size].view(np.float64)[:] = values
         header = arena[: ARENA.itemsize].view(ARENA)
         equity = np.zeros(len(self.times), np.int64)
         result = self._results(1)
@@ -156,7 +140,7 @@ class Batch:
         """Return an arena as it is before the first session's first record."""
         if kept not in self._templates:
             driver = BarDriver(self._program, self._market, lambda _: None, kept)
-            driver.open(_day(int(self._days["date"][0])))
+            driver.open(day_of(int(self._days["date"][0])))
             self._templates[kept] = driver.engine.layout.arena
         return self._templates[kept].copy()
 
@@ -170,10 +154,6 @@ def _in_sessions(times: NDArray[np.int64]) -> NDArray[np.bool_]:
     return inside
 
 
-def _day(yyyymmdd: int) -> date:
-    return date(yyyymmdd // 10_000, yyyymmdd // 100 % 100, yyyymmdd % 100)
-
-
 def _sessions(
     manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -185,29 +165,13 @@ def _sessions(
     for day, places in days_of(times):
         own = session_windows(day)
         opened, closed = min(window.open_ns for window in own), max(window.close_ns for window in own)
-        days.append((places.start, places.stop, _number(day), opened, closed, len(windows), len(own)))
+        days.append((places.start, places.stop, yyyymmdd(day), opened, closed, len(windows), len(own)))
         windows += [tuple(window) for window in own]
-        hours.append([_book_hours(manifest, book, own) for book in range(len(manifest.books))])
+        hours.append([book_hours(plan, opened, closed) for plan in manifest.books])
         costs.append(cost_rows(costs_as_of or day))
     return (
         np.array(days, DAY),
         np.array(windows, SESSION_ROW),
         np.array(hours, BOOK_HOURS),
         np.array(costs, COSTS),
-    )
-
-
-def _number(day: date) -> int:
-    return day.year * 10_000 + day.month * 100 + day.day
-
-
-def _book_hours(manifest: Manifest, book: int, windows: Sequence[Window]) -> tuple[int, int, int]:
-    plan = manifest.books[book]
-    opened = min(window.open_ns for window in windows)
-    midnight = (opened + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
-    close = max(window.close_ns for window in windows)
-    return (
-        midnight + plan.entry_from_ns if plan.entry_from_ns else 0,
-        midnight + plan.entry_to_ns if plan.entry_to_ns else close,
-        midnight + plan.square_off_ns if plan.square_off_ns else 0,
     )
