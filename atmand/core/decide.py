@@ -11,13 +11,14 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.audit import emit
 from atmand.core.exits import distance, take_terms
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
 from atmand.core.legs import group_refusal, on_group_bar, open_group
 from atmand.core.matching import request_exit, request_reduction, submit
 from atmand.core.netting import net_orders
-from atmand.core.orders import cancel, emit
+from atmand.core.orders import cancel
 from atmand.core.portfolio import propose, take_proposal, withdraw
 from atmand.core.records import Kind
 from atmand.core.risk import entry_refusal

@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 
 from atmand.core.exits import arm, ratchet
+from atmand.core.fills import fill
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
-from atmand.core.orders import cancel, end_order, fill, make_order, transition
+from atmand.core.orders import cancel, end_order, make_order, transition
 from atmand.core.records import SessionFlag
 from atmand.core.risk import crosses_own, protected_limit
 from atmand.core.ticks import DEPTH

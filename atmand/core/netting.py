@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 
 from atmand.core.exits import arm
+from atmand.core.fills import fill_netted
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
-from atmand.core.orders import fill_netted, transition
+from atmand.core.orders import transition
 from atmand.core.risk import crosses_own
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 

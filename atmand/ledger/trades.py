@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.core.audit import fingerprint_after
 from atmand.core.jit import kernel_rows
 from atmand.core.manifest import BookPlan, Manifest
-from atmand.core.orders import fingerprint_after
 from atmand.core.records import Kind
 from atmand.core.words import Purpose, Reason
 from atmand.market.sessions import IST

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-MODULES: Final = ("matching", "exits", "risk", "decide", "sizing", "orders", "legs", "contracts")
+MODULES: Final = ("matching", "exits", "risk", "decide", "sizing", "orders", "fills", "legs", "contracts")
 SUITES: Final = {
     "matching": ("test_matching.py", "test_trade_rules.py", "test_odd_market.py"),
     "exits": ("test_trade_rules.py", "test_matching.py"),
@@ -29,6 +29,7 @@ SUITES: Final = {
     "decide": ("test_trade_rules.py", "test_matching.py", "test_risk.py"),
     "sizing": ("test_trade_rules.py", "test_risk.py", "test_orders.py"),
     "orders": ("test_orders.py", "test_matching.py"),
+    "fills": ("test_orders.py", "test_matching.py", "test_trade_rules.py"),
     "legs": ("test_legs.py",),
     "contracts": ("test_legs.py",),
 }
