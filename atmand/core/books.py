@@ -53,7 +53,7 @@ _STRUCTURAL: Final = {
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
              "proposed_marks", "rank"),
-    "ORDER": ("book", "pair", "instrument", "next"),
+    "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working"),
     "ACCOUNT": ("books",),
 }  # fmt: skip
 _DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today", "trades_today")}
@@ -234,16 +234,30 @@ def _load_orders(
             continue
         _load_fields(orders, slot, "ORDER", row)
         orders["book"][slot], orders["instrument"][slot], orders["pair"][slot] = book, instrument, place
-        orders["next"][slot] = -1
         pairs[_SLOT_OF[Purpose(row["purpose"])]][place] = slot
-        last = int(instruments["first_order"][instrument])
-        if last < 0:
-            instruments["first_order"][instrument] = slot
-        else:
-            while orders["next"][last] >= 0:
-                last = int(orders["next"][last])
-            orders["next"][last] = slot
         slot += 1
+    chosen, every = orders[:slot], np.zeros(slot, np.int64)
+    header = layout.arena[: ARENA.itemsize].view(ARENA)
+    _link_both(chosen["instrument"], chosen, ("next", "previous"), instruments, "order")
+    _link_both(every, chosen, ("next_working", "previous_working"), header, "working")
+    instruments["buys"] = instruments["sells"] = 0
+    np.add.at(instruments["buys"], chosen["instrument"][chosen["side"] > 0], 1)
+    np.add.at(instruments["sells"], chosen["instrument"][chosen["side"] < 0], 1)
+
+
+def _link_both(
+    owners: NDArray[Any], rows: NDArray[Any], names: tuple[str, str], heads: NDArray[Any], what: str
+) -> None:
+    """Link the rows of each owner in their order, to both sides; `heads` are the owners' rows."""
+    following, previous = names
+    rows[following] = rows[previous] = heads[f"first_{what}"] = heads[f"last_{what}"] = -1
+    for place, owner in enumerate(owners.tolist()):
+        last = int(heads[f"last_{what}"][owner])
+        if last < 0:
+            heads[f"first_{what}"][owner] = place
+        else:
+            rows[following][last], rows[previous][place] = place, last
+        heads[f"last_{what}"][owner] = place
 
 
 def apply_fills(document: dict[str, Any], manifest: Manifest, keys: Sequence[str], rows: NDArray[Any]) -> None:

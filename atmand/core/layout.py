@@ -63,7 +63,7 @@ INSTRUMENT: Final = np.dtype(
     [
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
-        *_rows("first_series", "first_pair", "first_order", "sector"),
+        *_rows("first_series", "first_pair", "first_order", "last_order", "buys", "sells", "sector"),
         *_rows("underlying", "expiry_ns", "strike", "right"),
         *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
@@ -140,9 +140,10 @@ ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next", "netted", "group",
+        "touched", "next", "previous", "next_working", "previous_working", "netted", "group",
     )
 )  # fmt: skip
+"""An order runs in two lists, oldest first: its instrument's, and the one of all that work."""
 
 TRADE: Final = np.dtype(
     _rows(
@@ -234,6 +235,7 @@ ARENA: Final = np.dtype(
             "next_group",
         ),
         *_rows("columns_each", "silent", "clock_due_ns"),
+        *_rows("first_working", "last_working"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),

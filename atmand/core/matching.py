@@ -293,38 +293,16 @@ def _fill_stop_on_path(t, slot):  # type: ignore[no-untyped-def]
 
 @routine
 def expire_orders(t, session_ended):  # type: ignore[no-untyped-def]
-    """End entries that waited too long, and every order at the session's end; return the next expiry.
-
-    They end in the order of their ids: which row an order lies in differs between a day that goes on and one that
-    began on carried books.
-    """
+    """End entries that waited too long, and every order at the session's end, oldest first; return the next expiry."""
     h = header_of(t)
     due_ns = np.int64(np.iinfo(np.int64).max)
-    working = np.int64(0)
-    for index in range(header_of(t).books_n):
-        working += book_at(t, index).working
-    if working == 0:
-        return due_ns
-    slot = _oldest_due(t, session_ended)
+    slot = h.first_working
     while slot >= 0:
-        end_order(t, slot, _EXPIRED, _BY_SESSION_END if session_ended else _BY_EXPIRY)
-        slot = _oldest_due(t, session_ended)
-    for index in range(h.orders_n):
-        o = order_at(t, index)
-        if o.state != _FREE and o.expires_ns > 0:
-            due_ns = min(due_ns, o.expires_ns)
-    return due_ns
-
-
-@kernel
-def _oldest_due(t, session_ended):  # type: ignore[no-untyped-def]
-    """Return the row of the oldest order whose time is up, or -1."""
-    h = header_of(t)
-    found = np.int64(-1)
-    for slot in range(h.orders_n):
         o = order_at(t, slot)
-        if o.state == _FREE or not (session_ended or (o.expires_ns > 0 and h.time_ns >= o.expires_ns)):
-            continue
-        if found < 0 or o.id < order_at(t, found).id:
-            found = np.int64(slot)
-    return found
+        following = o.next_working
+        if session_ended or 0 < o.expires_ns <= h.time_ns:
+            end_order(t, slot, _EXPIRED, _BY_SESSION_END if session_ended else _BY_EXPIRY)
+        elif o.expires_ns > 0:
+            due_ns = min(due_ns, o.expires_ns)
+        slot = following
+    return due_ns

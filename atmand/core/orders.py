@@ -91,7 +91,6 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
         return np.int64(-1)
     h = header_of(t)
     pair = pair_at(t, pair_index)
-    instrument = instrument_at(t, pair.instrument)
     book = book_at(t, pair.book)
     o = order_at(t, slot)
     h.next_order += 1
@@ -121,7 +120,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.cause = h.sequence
     o.touched = 0
     o.netted = 0
-    _append(t, instrument, slot)
+    _link(t, o, slot)
     if o.expires_ns > 0:
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
     transition(t, o, _INTENT, reason)
@@ -169,32 +168,58 @@ def _free_slot(t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _append(t, instrument, slot):  # type: ignore[no-untyped-def]
-    """Put an order behind its instrument's others: older orders meet the market first."""
-    order_at(t, slot).next = -1
-    if instrument.first_order < 0:
+def _link(t, o, slot):  # type: ignore[no-untyped-def]
+    """Put an order behind the others in both lists: older orders meet the market, and expire, first."""
+    h = header_of(t)
+    instrument = instrument_at(t, o.instrument)
+    o.next = o.next_working = -1
+    o.previous, o.previous_working = instrument.last_order, h.last_working
+    if o.previous >= 0:
+        order_at(t, o.previous).next = slot
+    else:
         instrument.first_order = slot
-        return
-    last = instrument.first_order
-    while order_at(t, last).next >= 0:
-        last = order_at(t, last).next
-    order_at(t, last).next = slot
+    if o.previous_working >= 0:
+        order_at(t, o.previous_working).next_working = slot
+    else:
+        h.first_working = slot
+    instrument.last_order = h.last_working = slot
+    instrument.buys += 1 if o.side > 0 else 0
+    instrument.sells += 1 if o.side < 0 else 0
+
+
+@kernel
+def _unlink(t, o):  # type: ignore[no-untyped-def]
+    """Take an order out of both lists."""
+    h = header_of(t)
+    instrument = instrument_at(t, o.instrument)
+    if o.previous >= 0:
+        order_at(t, o.previous).next = o.next
+    else:
+        instrument.first_order = o.next
+    if o.next >= 0:
+        order_at(t, o.next).previous = o.previous
+    else:
+        instrument.last_order = o.previous
+    if o.previous_working >= 0:
+        order_at(t, o.previous_working).next_working = o.next_working
+    else:
+        h.first_working = o.next_working
+    if o.next_working >= 0:
+        order_at(t, o.next_working).previous_working = o.previous_working
+    else:
+        h.last_working = o.previous_working
+    o.next = -1
+    instrument.buys -= 1 if o.side > 0 else 0
+    instrument.sells -= 1 if o.side < 0 else 0
 
 
 @routine
 def end_order(t, slot, state, reason):  # type: ignore[no-untyped-def]
-    """Bring an order to a final state, take it out of its instrument's list and free its row."""
+    """Bring an order to a final state, take it out of its lists and free its row."""
     o = order_at(t, slot)
     if o.state != _FILLED and not transition(t, o, state, reason):
         return
-    instrument = instrument_at(t, o.instrument)
-    if instrument.first_order == slot:
-        instrument.first_order = o.next
-    else:
-        before = instrument.first_order
-        while order_at(t, before).next != slot:
-            before = order_at(t, before).next
-        order_at(t, before).next = o.next
+    _unlink(t, o)
     book_at(t, o.book).working -= 1
     pair = pair_at(t, o.pair)
     if pair.entry_order == slot:
@@ -204,7 +229,6 @@ def end_order(t, slot, state, reason):  # type: ignore[no-untyped-def]
     if pair.target_order == slot:
         pair.target_order = -1
     o.state = _FREE
-    o.next = -1
 
 
 @kernel

@@ -184,7 +184,9 @@ def protected_limit(h, instrument, side):  # type: ignore[no-untyped-def]
 @kernel
 def crosses_own(t, instrument_index, account, side, limit):  # type: ignore[no-untyped-def]
     """Say whether an order would meet one of the account's own working orders in the market."""
-    slot = instrument_at(t, instrument_index).first_order
+    instrument = instrument_at(t, instrument_index)
+    against = instrument.sells if side > 0 else instrument.buys
+    slot = instrument.first_order if against > 0 else np.int64(-1)
     while slot >= 0:
         o = order_at(t, slot)
         working = o.state == _SENT or o.state == _OPEN or o.state == _PART

@@ -204,6 +204,7 @@ def _fill_header(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], tim
     header["entries"] = 1
     header["decisions"] = 1
     header["refold"] = 1
+    header["first_working"] = header["last_working"] = -1
     header["session_open_ns"] = windows["open_ns"].min()
     header["session_close_ns"] = windows["close_ns"].max()
 
@@ -219,7 +220,7 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
     ):  # fmt: skip
         instruments[name] = rows[name]
     instruments["sector"] = rows["sector"]
-    for name in ("first_series", "first_pair", "first_order"):
+    for name in ("first_series", "first_pair", "first_order", "last_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before
     instruments["gap_ns"] = 0 if opened_before else time_ns
