@@ -31,6 +31,7 @@ from atmand.core.layout import (
 )
 from atmand.core.matching import match_instrument, watch_exits
 from atmand.core.netting import net_orders
+from atmand.core.orders import next_expiry
 from atmand.core.step import timed_events
 from atmand.core.ticks import DEPTH
 from atmand.market.bar_path import STEP_SECONDS, STEPS, level_price, level_quantity, step_price
@@ -177,7 +178,7 @@ def _pass_timers(t, until_ns):  # type: ignore[no-untyped-def]
 @kernel
 def _timed(t):  # type: ignore[no-untyped-def]
     """Let the timed events happen that are due; bars close by themselves here, so nothing else can be."""
-    header_of(t).next_due_ns = NEVER_NS
+    header_of(t).bars_due_ns = NEVER_NS
     timed_events(t)
 
 
@@ -248,6 +249,8 @@ def end_close(t):  # type: ignore[no-untyped-def]
     """Let happen what is due at the very timer that closed the bars; say whether something was."""
     h = header_of(t)
     if h.next_due_ns > h.time_ns:
+        if h.next_due_ns < h.clock_due_ns:  # an order's, which may have ended since
+            h.next_due_ns = min(h.clock_due_ns, next_expiry(t))
         return False
     _timed(t)
     return True

@@ -234,7 +234,7 @@ ARENA: Final = np.dtype(
             "next_trade",
             "next_group",
         ),
-        *_rows("columns_each", "silent", "clock_due_ns"),
+        *_rows("columns_each", "silent", "clock_due_ns", "bars_due_ns"),
         *_rows("first_working", "last_working"),
         *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),

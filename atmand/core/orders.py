@@ -16,7 +16,7 @@ from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair
 from atmand.core.records import Kind
 from atmand.core.words import OrderState, Purpose, Reason
 
-__all__ = ["ALLOWED", "cancel", "end_order", "make_order", "transition"]
+__all__ = ["ALLOWED", "cancel", "end_order", "make_order", "next_expiry", "transition"]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -236,3 +236,16 @@ def cancel(t, slot, reason):  # type: ignore[no-untyped-def]
     """Cancel a working order of the INTERNAL venue at once; -1 is no order."""
     if slot >= 0:
         end_order(t, slot, _CANCELLED, reason)
+
+
+@routine
+def next_expiry(t):  # type: ignore[no-untyped-def]
+    """Return when the first of the working orders expires."""
+    due_ns = np.int64(np.iinfo(np.int64).max)
+    slot = header_of(t).first_working
+    while slot >= 0:
+        o = order_at(t, slot)
+        if o.expires_ns > 0:
+            due_ns = min(due_ns, o.expires_ns)
+        slot = o.next_working
+    return due_ns

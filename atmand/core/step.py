@@ -83,7 +83,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
     h.fresh = 0
     h.n_closed = 0
     if time_ns >= h.next_due_ns:
-        h.next_due_ns = close_due_bars(t)
+        h.bars_due_ns = close_due_bars(t)
         return True
     return False
 
@@ -92,7 +92,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
 def timed_events(t):  # type: ignore[no-untyped-def]
     """Expire orders, square books off and end the session where their time has come; set the next due time."""
     h = header_of(t)
-    due_ns = h.next_due_ns
+    due_ns = h.bars_due_ns  # an order that this record made and ended again is not waited for
     for index in range(header_of(t).books_n):
         book = book_at(t, index)
         if book.square_off_ns > 0 and book.squared == 0:

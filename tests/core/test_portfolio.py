@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_market import RICH, Book, Market, share, walk
+from core_market import CLOSE, RICH, SECOND, Book, Market, share, walk
+from core_market import OPEN as OPEN_NS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +160,11 @@ def test_opposite_entries_settle_between_the_books_at_the_mid_without_costs_and_
     # The rest costs what an order of its size alone costs.
     assert market.book(0)["costs_paise"] == alone.book(0)["costs_paise"] > 0
     assert market.book(1)["costs_paise"] == 0
+
+
+def test_no_timer_is_asked_for_an_entry_that_ended_in_the_record_that_made_it() -> None:
+    assert netted_pair(10, 4).header["next_due_ns"] == OPEN_NS + 91 * SECOND
+    assert netted_pair(10, 10).header["next_due_ns"] == CLOSE + SECOND
 
 
 def test_an_exit_meets_another_books_entry_and_both_books_know_their_stops() -> None:

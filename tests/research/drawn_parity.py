@@ -31,6 +31,8 @@ from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
 from atmand.research.batch import Batch, is_batchable
 
 _BOOKS: Final = 8
+_ONCE_DIFFERENT: Final = (99,)
+"""Drawn places at which the drivers once differed, compared first. 99: a timer that only one of them waited for."""
 _SAID: Final = [name for name in TRADE.names or () if name not in ("entry_cause", "entry_index")]
 """Fields of a trade; its cause is the number of a record, and the loop makes none."""
 
@@ -90,7 +92,7 @@ def compare(drawn: Drawn, seen: Seen) -> None:
 def main(wanted: int) -> None:
     """Compare at least `wanted` strategies."""
     seen = Seen()
-    for place in itertools.count():
+    for place in itertools.chain(_ONCE_DIFFERENT, itertools.count()):
         if seen.strategies >= wanted:
             break
         _one(place, seen)
