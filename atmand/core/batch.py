@@ -31,7 +31,7 @@ from atmand.core.layout import (
 )
 from atmand.core.matching import match_instrument, watch_exits
 from atmand.core.netting import net_orders
-from atmand.core.orders import next_expiry
+from atmand.core.orders import next_expiry, note_touch
 from atmand.core.step import timed_events
 from atmand.core.ticks import DEPTH
 from atmand.market.bar_path import STEP_SECONDS, STEPS, level_price, level_quantity, step_price
@@ -161,7 +161,7 @@ def _next_record(h, time_ns):  # type: ignore[no-untyped-def]
     h.sequence += 1
     h.time_ns = max(time_ns, h.time_ns + 1)
     h.n_outputs = 0
-    h.fresh = 0
+    h.stirred = 0
 
 
 @routine
@@ -209,6 +209,7 @@ def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
                 instrument.tick_ns = h.time_ns
                 instrument.minute_began = 1 if step == 0 else 0
                 _quote(instrument, columns[4, index], DEPTH)
+                note_touch(t, index)
                 if instrument.first_order >= 0:
                     match_instrument(t, index)
                 watch_exits(t, index)

@@ -51,8 +51,8 @@ _STRUCTURAL: Final = {
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
              "first_subscription",
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
-             "proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
-             "proposed_marks", "rank"),
+             "proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
+             "proposed_marks"),
     "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working"),
     "ACCOUNT": ("books",),
 }  # fmt: skip

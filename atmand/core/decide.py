@@ -14,12 +14,12 @@ import numpy as np
 from atmand.core.audit import emit
 from atmand.core.exits import distance, take_terms
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
+from atmand.core.layout import book_at, header_of, instrument_at, pair_at, proposal_at, verdict_at
 from atmand.core.legs import group_refusal, on_group_bar, open_group
 from atmand.core.matching import request_exit, request_reduction, submit
 from atmand.core.netting import net_orders
 from atmand.core.orders import cancel
-from atmand.core.portfolio import propose, take_proposal, withdraw
+from atmand.core.portfolio import propose, take_proposals, withdraw
 from atmand.core.records import Kind
 from atmand.core.risk import entry_refusal
 from atmand.core.sizing import entry_limit, units_wanted, whole_lots
@@ -164,15 +164,14 @@ def _reduce(t, pair_index, share):  # type: ignore[no-untyped-def]
 @routine
 def settle(t):  # type: ignore[no-untyped-def]
     """Make the entries that this record's strategies proposed, in their order, then net them against its exits."""
-    index = take_proposal(t)
-    while index >= 0:
+    for place in range(take_proposals(t)):
+        index = proposal_at(t, place).row
         if pair_at(t, index).group_row >= 0:
             _enter_group(t, index)
         elif pair_at(t, index).quantity == 0:
             _enter(t, index)
         else:
             _add(t, index)
-        index = take_proposal(t)
     net_orders(t)
 
 

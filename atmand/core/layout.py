@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atmand.core.jit import kernel, record_at
 from atmand.core.records import AUDIT
+from atmand.core.sorting import KEYED, KEYED_BYTES
 from atmand.core.ticks import DEPTH, LEVEL
 from atmand.market.costs import COSTS
 
@@ -64,6 +65,7 @@ INSTRUMENT: Final = np.dtype(
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
         *_rows("first_series", "first_pair", "first_order", "last_order", "buys", "sells", "sector"),
+        *_rows("fresh_cause", "fresh", "stirred_cause"),
         *_rows("underlying", "expiry_ns", "strike", "right"),
         *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
@@ -125,9 +127,8 @@ PAIR: Final = np.dtype(
         *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit", "managed"),
         *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
         *_rows("group", "group_row", "leg"),
-        *_rows("proposed", "next_proposal", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
+        *_rows("proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
         *_rows("proposed_marks", "slippage_paise"),
-        ("rank", "f8"),
     ]
 )
 """A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
@@ -213,6 +214,8 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "costs": COSTS,
     "trades": TRADE,
     "fills": AUDIT,
+    "proposals": KEYED,
+    "meetings": KEYED,
 }
 
 ARENA: Final = np.dtype(
@@ -236,7 +239,7 @@ ARENA: Final = np.dtype(
         ),
         *_rows("columns_each", "silent", "clock_due_ns", "bars_due_ns"),
         *_rows("first_working", "last_working"),
-        *_rows("first_proposal", "last_proposal", "fresh", "netting", "portfolio"),
+        *_rows("proposed", "stirred", "netting", "portfolio"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
         *_rows(*_COUNTERS),
@@ -360,6 +363,16 @@ def trade_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def fill_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).fills_at + index * _FILL_BYTES, AUDIT)
+
+
+@kernel
+def proposal_at(t, place):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).proposals_at + place * KEYED_BYTES, KEYED)
+
+
+@kernel
+def meeting_at(t, place):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).meetings_at + place * KEYED_BYTES, KEYED)
 
 
 @kernel

@@ -52,7 +52,6 @@ _UNBOUNDED: Final = np.int64(np.iinfo(np.int64).max)
 def submit(t, pair_index, side, kind, purpose, quantity, limit, reason):  # type: ignore[no-untyped-def]
     """Make an order, held back while it would cross one of our own; return its row or -1."""
     pair = pair_at(t, pair_index)
-    header_of(t).fresh += 1
     held = crosses_own(t, pair.instrument, book_at(t, pair.book).account, side, limit)
     return make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, _HELD if held else _SENT)
 

@@ -13,9 +13,10 @@ import numpy as np
 from atmand.core.exits import arm
 from atmand.core.fills import fill_netted
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at
 from atmand.core.orders import transition
 from atmand.core.risk import crosses_own
+from atmand.core.sorting import sort_rows
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
 __all__ = ["mid_price", "net_orders"]
@@ -44,9 +45,13 @@ def mid_price(bid, ask, tick):  # type: ignore[no-untyped-def]
 def net_orders(t):  # type: ignore[no-untyped-def]
     """Net what this record's orders have against each other: instruments in their order, the oldest orders first."""
     h = header_of(t)
-    if h.netting == 0 or h.fresh < 2:
+    if h.stirred == 0:
         return
-    for index in range(h.instruments_n):
+    n, h.stirred = h.stirred, 0
+    sort_rows(t, h.meetings_at, n)
+    for place in range(n):
+        index = meeting_at(t, place).row
+        instrument_at(t, index).stirred_cause = 0
         while _net_one(t, index):
             pass
 
@@ -56,6 +61,8 @@ def _net_one(t, instrument_index):  # type: ignore[no-untyped-def]
     """Net the first two orders of an instrument that meet; say whether there were such."""
     h = header_of(t)
     instrument = instrument_at(t, instrument_index)
+    if instrument.buys == 0 or instrument.sells == 0:
+        return False
     price = mid_price(instrument.bid[0].price, instrument.ask[0].price, instrument.tick)
     slot = instrument.first_order if price > 0 else np.int64(-1)
     while slot >= 0:

@@ -12,11 +12,11 @@ import numpy as np
 
 from atmand.core.audit import emit, tag
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at
 from atmand.core.records import Kind
 from atmand.core.words import OrderState, Purpose, Reason
 
-__all__ = ["ALLOWED", "cancel", "end_order", "make_order", "next_expiry", "transition"]
+__all__ = ["ALLOWED", "cancel", "end_order", "make_order", "next_expiry", "note_touch", "transition"]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -121,6 +121,8 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.touched = 0
     o.netted = 0
     _link(t, o, slot)
+    _note_order(h, instrument_at(t, o.instrument))
+    note_touch(t, o.instrument)
     if o.expires_ns > 0:
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
     transition(t, o, _INTENT, reason)
@@ -185,6 +187,32 @@ def _link(t, o, slot):  # type: ignore[no-untyped-def]
     instrument.last_order = h.last_working = slot
     instrument.buys += 1 if o.side > 0 else 0
     instrument.sells += 1 if o.side < 0 else 0
+
+
+@kernel
+def _note_order(h, instrument):  # type: ignore[no-untyped-def]
+    """Count the orders that this record made in an instrument."""
+    if instrument.fresh_cause != h.sequence:
+        instrument.fresh_cause = h.sequence
+        instrument.fresh = 0
+    instrument.fresh += 1
+
+
+@kernel
+def note_touch(t, instrument_index):  # type: ignore[no-untyped-def]
+    """Note an instrument whose orders of this record may meet: one was made, or its touch moved."""
+    h = header_of(t)
+    instrument = instrument_at(t, instrument_index)
+    if instrument.fresh_cause != h.sequence or instrument.fresh < 2 or instrument.stirred_cause == h.sequence:
+        return
+    if h.netting:
+        instrument.stirred_cause = h.sequence
+        row = meeting_at(t, h.stirred)
+        row.first = 0.0
+        row.second = instrument_index
+        row.third = 0
+        row.row = instrument_index
+        h.stirred += 1
 
 
 @kernel

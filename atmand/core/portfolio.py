@@ -12,10 +12,11 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import account_at, book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.layout import account_at, book_at, header_of, instrument_at, order_at, pair_at, proposal_at
+from atmand.core.sorting import sort_rows
 from atmand.core.words import Reason
 
-__all__ = ["portfolio_refusal", "propose", "take_proposal", "withdraw"]
+__all__ = ["portfolio_refusal", "propose", "take_proposals", "withdraw"]
 
 _NONE: Final = np.int64(Reason.NONE)
 _POSITIONS: Final = np.int64(Reason.ACCOUNT_POSITIONS)
@@ -28,74 +29,45 @@ _1: Final = np.int64(1)
 _BPS: Final = 10_000
 
 
-@kernel
-def _comes_before(left, right):  # type: ignore[no-untyped-def]
-    """Say whether one proposal is settled before another."""
-    if left.rank != right.rank:
-        return left.rank > right.rank
-    if left.instrument != right.instrument:
-        return left.instrument < right.instrument
-    return left.book < right.book
-
-
 @routine
 def propose(t, pair_index, rank):  # type: ignore[no-untyped-def]
-    """Put a pair's entry into the record's list of proposals, at its place; a missing rank is the lowest."""
-    h = header_of(t)
+    """Put a pair's entry among the record's proposals; a missing rank is the lowest."""
     withdraw(t, pair_index)
-    pair = pair_at(t, pair_index)
-    pair.rank = -math.inf if math.isnan(rank) else rank
-    pair.proposed = 1
-    pair.next_proposal = 0
-    if h.first_proposal == 0:
-        h.first_proposal = h.last_proposal = pair_index + 1
-        return
-    if not _comes_before(pair, pair_at(t, h.last_proposal - 1)):
-        pair_at(t, h.last_proposal - 1).next_proposal = pair_index + 1
-        h.last_proposal = pair_index + 1
-        return
-    before, place = np.int64(0), h.first_proposal
-    while not _comes_before(pair, pair_at(t, place - 1)):
-        before, place = place, pair_at(t, place - 1).next_proposal
-    pair.next_proposal = place
-    if before == 0:
-        h.first_proposal = pair_index + 1
-    else:
-        pair_at(t, before - 1).next_proposal = pair_index + 1
-
-
-@routine
-def withdraw(t, pair_index):  # type: ignore[no-untyped-def]
-    """Take a pair's proposal back: a later bar of the same record says otherwise."""
-    if pair_at(t, pair_index).proposed == 0:
-        return
     h = header_of(t)
-    pair_at(t, pair_index).proposed = 0
-    before, place = np.int64(0), h.first_proposal
-    while place != pair_index + 1:
-        before, place = place, pair_at(t, place - 1).next_proposal
-    after = pair_at(t, pair_index).next_proposal
-    if before == 0:
-        h.first_proposal = after
-    else:
-        pair_at(t, before - 1).next_proposal = after
-    if h.last_proposal == pair_index + 1:
-        h.last_proposal = before
+    pair = pair_at(t, pair_index)
+    row = proposal_at(t, h.proposed)
+    row.first = math.inf if math.isnan(rank) else -rank
+    row.second = pair.instrument
+    row.third = pair.book
+    row.row = pair_index
+    h.proposed += 1
+    pair.proposed = h.proposed
 
 
 @kernel
-def take_proposal(t):  # type: ignore[no-untyped-def]
-    """Take the first proposal off the list; return its pair, or -1."""
+def withdraw(t, pair_index):  # type: ignore[no-untyped-def]
+    """Take a pair's proposal back: a later bar of the same record says otherwise."""
+    pair = pair_at(t, pair_index)
+    if pair.proposed == 0:
+        return
     h = header_of(t)
-    if h.first_proposal == 0:
-        return np.int64(-1)
-    index = h.first_proposal - 1
-    pair = pair_at(t, index)
+    row, last = proposal_at(t, pair.proposed - 1), proposal_at(t, h.proposed - 1)
+    row.first, row.second, row.third, row.row = last.first, last.second, last.third, last.row
+    pair_at(t, row.row).proposed = pair.proposed
     pair.proposed = 0
-    h.first_proposal = pair.next_proposal
-    if h.first_proposal == 0:
-        h.last_proposal = 0
-    return index
+    h.proposed -= 1
+
+
+@routine
+def take_proposals(t):  # type: ignore[no-untyped-def]
+    """Bring the proposals into their order and close the list; return how many rows of it are to be settled."""
+    h = header_of(t)
+    n = h.proposed
+    sort_rows(t, h.proposals_at, n)
+    for place in range(n):
+        pair_at(t, proposal_at(t, place).row).proposed = 0
+    h.proposed = 0
+    return n
 
 
 @kernel

@@ -115,6 +115,8 @@ def lay_out(
             "costs": 4,
             "trades": kept,
             "fills": kept,
+            "proposals": n_pairs,
+            "meetings": len(instruments),
         },
         slab_bytes + params_bytes,
     )

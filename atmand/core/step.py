@@ -23,6 +23,7 @@ from atmand.core.layout import account_at, book_at, header_of, instrument_at, pa
 from atmand.core.legs import watch_contract, watch_groups
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
 from atmand.core.netting import net_orders
+from atmand.core.orders import note_touch
 from atmand.core.records import (
     COMMAND_HEAD,
     GAP_HEAD,
@@ -80,7 +81,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
     h.sequence = sequence
     h.time_ns = time_ns
     h.n_outputs = 0
-    h.fresh = 0
+    h.stirred = 0
     h.n_closed = 0
     if time_ns >= h.next_due_ns:
         h.bars_due_ns = close_due_bars(t)
@@ -175,6 +176,7 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
     if tick.packet == _FULL_PACKET and not _is_repeated(instrument, tick):
         _take_quote(instrument, tick)
+        note_touch(t, index)
     if _in_windows(t, instrument.group, instrument.exchange_ns):
         volume = _traded_since(instrument, tick)
         flags = np.int64(0) if tick.exchange_ns > 0 else np.int64(_CORE_TIME)

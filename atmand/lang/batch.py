@@ -108,7 +108,7 @@ def _fold(
                         busy |= is_watched(pair)
                     index = pair.next_in_series
                 busy |= instrument.first_order >= 0
-            if h.first_proposal > 0 or h.fresh > 1:
+            if h.proposed > 0 or h.stirred > 0:
                 settle(t)
                 busy = True
             total = worth(t, books, n_books, pairs, n_pairs, instruments)

@@ -12,9 +12,10 @@ from core_market import OPEN as OPEN_NS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atmand.core.layout import proposal_at
 from atmand.core.netting import mid_price
 from atmand.core.opening import PortfolioLimits, limits_draft
-from atmand.core.portfolio import propose, take_proposal, withdraw
+from atmand.core.portfolio import propose, take_proposals, withdraw
 from atmand.core.records import LIMITS_HEAD_1, LIMITS_ROW, Command, Kind, Record, upgraded
 from atmand.core.words import OrderState, Purpose, Reason
 
@@ -102,11 +103,10 @@ def test_proposals_are_taken_by_rank_then_instrument_then_book(
         else:
             propose(arena, index, rank)
             chosen[index] = -np.inf if np.isnan(rank) else rank
-    taken = []
-    while (index := int(take_proposal(arena))) >= 0:
-        taken.append(index)
+    taken = [int(proposal_at(arena, place).row) for place in range(int(take_proposals(arena)))]
     assert taken == sorted(chosen, key=lambda index: (-chosen[index], pairs[index][1], pairs[index][0]))
-    assert (int(market.header["first_proposal"]), int(market.header["last_proposal"])) == (0, 0)
+    assert int(market.header["proposed"]) == 0
+    assert not market.engine.table("pairs")["proposed"].any()
 
 
 def test_short_cash_goes_to_the_instrument_that_comes_first_whatever_closed_first() -> None:
