@@ -162,6 +162,7 @@ def _next_record(h, time_ns):  # type: ignore[no-untyped-def]
     h.time_ns = max(time_ns, h.time_ns + 1)
     h.n_outputs = 0
     h.stirred = 0
+    h.valued = 0
 
 
 @routine

@@ -47,14 +47,15 @@ _STRUCTURAL: Final = {
     "BOOK": ("account", "structure", "venue", "delivery", "params_at", "params_size", "lookback_slots",
              "entry_from_ns", "entry_to_ns", "square_off_ns", "run_off",
              "cooldown", "max_adds", "max_reduces", "max_trades",
-             "participation_ppm", "limit_entry", "entry_wait_ns"),
+             "participation_ppm", "limit_entry", "entry_wait_ns",
+             "held_paise", "committed_paise", "entering"),
     "PAIR": ("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument",
              "first_subscription",
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
-             "proposed_marks"),
+             "proposed_marks", "held_paise", "exposure_paise", "committed_paise", "exposed", "entering"),
     "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working"),
-    "ACCOUNT": ("books",),
+    "ACCOUNT": ("books", "held_paise", "gross_paise", "net_paise", "exposed"),
 }  # fmt: skip
 _DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today", "trades_today")}
 _TRADE_SUMS: Final = (

@@ -13,6 +13,7 @@ import numpy as np
 
 from atmand.core.audit import emit
 from atmand.core.exits import distance, take_terms
+from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, proposal_at, verdict_at
 from atmand.core.legs import group_refusal, on_group_bar, open_group
@@ -223,6 +224,7 @@ def _send(t, pair_index, limit, reason):  # type: ignore[no-untyped-def]
     pair.entry_order = submit(t, pair_index, pair.proposed_side, kind, _ENTRY, pair.proposed_units, limit, reason)
     if pair.entry_order < 0:
         pair.blocked = _CAPACITY
+    recount(t, pair_index)
 
 
 @kernel

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.audit import emit, tag
+from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import account_at, book_at, cost_at, header_of, instrument_at, order_at, pair_at, trade_at
 from atmand.core.orders import end_order, transition
@@ -93,6 +94,7 @@ def _book_fill(t, slot, quantity, price, costs, reason):  # type: ignore[no-unty
     if pair.quantity == 0:
         pair.last_exit = reason
         _close_trade(t, o, pair, book)
+    recount(t, o.pair)
 
 
 @kernel

@@ -26,6 +26,7 @@ __all__ = [
     "BOOK_BYTES",
     "CLOSED",
     "COLUMN",
+    "CROWD",
     "GROUP",
     "INSTRUMENT",
     "INSTRUMENT_BYTES",
@@ -94,7 +95,15 @@ SUBSCRIPTION: Final = np.dtype(_rows("pair", "stream", "series", "next_in_series
 COLUMN: Final = np.dtype([("value", "f8"), ("as_of_ns", "i8"), ("valid_until_ns", "i8")])
 """A value from outside for one instrument; `as_of_ns` 0 is none, `valid_until_ns` 0 never ends."""
 
-ACCOUNT: Final = np.dtype(_rows("books", "cash_paise", "costs_paise", "realised_paise"))
+ACCOUNT: Final = np.dtype(
+    _rows(
+        "books", "cash_paise", "costs_paise", "realised_paise", "held_paise", "gross_paise", "net_paise", "exposed"
+    )
+)  # fmt: skip
+"""`held_paise` and what follows are sums over the pairs, of the record that is `valued` (`core/exposure.py`)."""
+
+CROWD: Final = np.dtype(_rows("pairs"))
+"""How many pairs of an account are exposed in an instrument as their underlying, and behind those in a sector."""
 
 BOOK: Final = np.dtype(
     _rows(
@@ -104,6 +113,7 @@ BOOK: Final = np.dtype(
         "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
         "positions", "orders_today", "paused", "working", "run_off",
         "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
+        "held_paise", "committed_paise", "entering",
     )
 )  # fmt: skip
 
@@ -129,6 +139,7 @@ PAIR: Final = np.dtype(
         *_rows("group", "group_row", "leg"),
         *_rows("proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
         *_rows("proposed_marks", "slippage_paise"),
+        *_rows("held_paise", "exposure_paise", "committed_paise", "exposed", "entering"),
     ]
 )
 """A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
@@ -216,6 +227,7 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "fills": AUDIT,
     "proposals": KEYED,
     "meetings": KEYED,
+    "crowds": CROWD,
 }
 
 ARENA: Final = np.dtype(
@@ -239,7 +251,7 @@ ARENA: Final = np.dtype(
         ),
         *_rows("columns_each", "silent", "clock_due_ns", "bars_due_ns"),
         *_rows("first_working", "last_working"),
-        *_rows("proposed", "stirred", "netting", "portfolio"),
+        *_rows("proposed", "stirred", "netting", "portfolio", "valued", "crowds_each"),
         *_rows("account_positions", "underlying_positions", "sector_positions"),
         *_rows("gross_paise", "net_paise", "gross_of_equity", "net_of_equity"),
         *_rows(*_COUNTERS),
@@ -257,6 +269,7 @@ _ACCOUNT_BYTES: Final = ACCOUNT.itemsize
 BOOK_BYTES: Final = BOOK.itemsize
 PAIR_BYTES: Final = PAIR.itemsize
 _ORDER_BYTES: Final = ORDER.itemsize
+_CROWD_BYTES: Final = CROWD.itemsize
 _GROUP_BYTES: Final = GROUP.itemsize
 _LEG_BYTES: Final = LEG.itemsize
 _CLOSED_BYTES: Final = CLOSED.itemsize
@@ -368,6 +381,11 @@ def fill_at(t, index):  # type: ignore[no-untyped-def]
 @kernel
 def proposal_at(t, place):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).proposals_at + place * KEYED_BYTES, KEYED)
+
+
+@kernel
+def crowd_at(t, account, place):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).crowds_at + (account * header_of(t).crowds_each + place) * _CROWD_BYTES, CROWD)
 
 
 @kernel

@@ -13,10 +13,12 @@ import numpy as np
 
 from atmand.core.contracts import contract_of, mid_of
 from atmand.core.exits import distance
+from atmand.core.exposure import committed, entering, in_sector, in_underlying, recount, value_pairs
 from atmand.core.jit import kernel, record_at, routine
 from atmand.core.layout import book_at, group_at, header_of, instrument_at, leg_at, pair_at
 from atmand.core.matching import request_exit, submit
-from atmand.core.risk import committed, entering, entry_refusal, protected_limit
+from atmand.core.portfolio import account_refusal
+from atmand.core.risk import entry_refusal, order_refusal, protected_limit
 from atmand.core.words import LegState, OrderKind, Purpose, Reason
 
 __all__ = ["exit_group", "group_refusal", "on_group_bar", "open_group", "watch_contract", "watch_groups"]
@@ -64,7 +66,7 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
     """Choose a contract for every leg; return the first reason against entering all of them, or Reason.NONE."""
     row = pair_at(t, pair_index).group_row
     group = group_at(t, row)
-    count, value = np.int64(0), np.int64(0)
+    count, value, net = np.int64(0), np.int64(0), np.int64(0)
     for place in range(group.first_leg, group.first_leg + group.legs):
         leg = leg_at(t, place)
         leg.pair = _pair_for(t, group, leg)
@@ -75,12 +77,14 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
         instrument = instrument_at(t, pair_at(t, leg.pair).instrument)
         leg.units = lots * leg.ratio * instrument.lot
         limit = protected_limit(header_of(t), instrument, leg.side)
-        reason = entry_refusal(t, leg.pair, leg.side, leg.units, limit, marks)
+        reason = order_refusal(t, leg.pair, leg.side, leg.units, limit, marks)
         if reason != _NONE:
             return reason
         count += 1
         value += leg.units * limit
-    return _refusal_of_all(t, group, count, value)
+        net += leg.side * leg.units * limit
+    reason = _refusal_of_all(t, group, count, value)
+    return reason if reason != _NONE else _refusal_by_account(t, group, count, value, net)
 
 
 @kernel
@@ -97,6 +101,26 @@ def _refusal_of_all(t, group, count, value):  # type: ignore[no-untyped-def]
     if value > book.cash_paise - committed(t, group.book):
         return _CASH
     return _NONE
+
+
+@kernel
+def _refusal_by_account(t, group, count, gross, net):  # type: ignore[no-untyped-def]
+    """Return the limit of the account that the legs would break as a whole: what they hedge in each other counts."""
+    if header_of(t).portfolio == 0:
+        return _NONE
+    value_pairs(t)
+    alike, near = np.int64(0), np.int64(0)
+    for place in range(group.first_leg, group.first_leg + group.legs):
+        pair_index = leg_at(t, place).pair
+        alike = max(alike, in_underlying(t, pair_index) + count)
+        sector = instrument_at(t, pair_at(t, pair_index).instrument).sector
+        together = np.int64(0)
+        for other in range(group.first_leg, group.first_leg + group.legs):
+            if sector > 0 and instrument_at(t, pair_at(t, leg_at(t, other).pair).instrument).sector == sector:
+                together += 1
+        if together > 0:
+            near = max(near, in_sector(t, pair_index) + together)
+    return account_refusal(t, book_at(t, group.book).account, count, alike, near, gross, net)
 
 
 @kernel
@@ -156,6 +180,7 @@ def _enter_leg(t, row, place, reason):  # type: ignore[no-untyped-def]
     pair.trail_distance = distance(instrument, _amount(t, group, leg.trail, leg.trail_slot), leg.trail_percent)
     limit = protected_limit(header_of(t), instrument, leg.side)
     pair.entry_order = submit(t, leg.pair, leg.side, _MARKET, _ENTRY, leg.units, limit, reason)
+    recount(t, leg.pair)
     leg.state = _ENTERING
 
 

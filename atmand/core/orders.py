@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from atmand.core.audit import emit, tag
+from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at
 from atmand.core.records import Kind
@@ -252,6 +253,7 @@ def end_order(t, slot, state, reason):  # type: ignore[no-untyped-def]
     pair = pair_at(t, o.pair)
     if pair.entry_order == slot:
         pair.entry_order = -1
+        recount(t, o.pair)
     if pair.exit_order == slot:
         pair.exit_order = -1
     if pair.target_order == slot:

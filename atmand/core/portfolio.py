@@ -11,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.exposure import in_sector, in_underlying, value_pairs
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import account_at, book_at, header_of, instrument_at, order_at, pair_at, proposal_at
+from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, proposal_at
 from atmand.core.sorting import sort_rows
 from atmand.core.words import Reason
 
-__all__ = ["portfolio_refusal", "propose", "take_proposals", "withdraw"]
+__all__ = ["account_refusal", "portfolio_refusal", "propose", "take_proposals", "withdraw"]
 
 _NONE: Final = np.int64(Reason.NONE)
 _POSITIONS: Final = np.int64(Reason.ACCOUNT_POSITIONS)
@@ -25,7 +26,6 @@ _SECTOR: Final = np.int64(Reason.SECTOR_POSITIONS)
 _GROSS: Final = np.int64(Reason.GROSS_EXPOSURE)
 _NET: Final = np.int64(Reason.NET_EXPOSURE)
 _0: Final = np.int64(0)
-_1: Final = np.int64(1)
 _BPS: Final = 10_000
 
 
@@ -70,6 +70,46 @@ def take_proposals(t):  # type: ignore[no-untyped-def]
     return n
 
 
+@routine
+def portfolio_refusal(t, pair_index, side, value):  # type: ignore[no-untyped-def]
+    """Return the first limit of the account that an entry worth `value` would break, or Reason.NONE.
+
+    Entries in the market count as positions at their limits; a position counts until it is flat.
+    """
+    if header_of(t).portfolio == 0:
+        return _NONE
+    value_pairs(t)
+    pair = pair_at(t, pair_index)
+    alike, near = in_underlying(t, pair_index) + 1, _0
+    if instrument_at(t, pair.instrument).sector > 0:
+        near = in_sector(t, pair_index) + 1
+    return account_refusal(t, book_at(t, pair.book).account, 1 - pair.exposed, alike, near, value, side * value)
+
+
+@routine
+def account_refusal(t, account_index, more, alike, near, gross, net):  # type: ignore[no-untyped-def]
+    """Return the first limit of an account that `more` positions would break, or Reason.NONE.
+
+    `alike` and `near` are the positions that there would be in the fullest of their underlyings and sectors, `gross`
+    and `net` what they add to the exposure. What brings the net exposure nearer to zero is never refused for it.
+    """
+    h = header_of(t)
+    account = account_at(t, account_index)
+    if h.account_positions > 0 and account.exposed + more > h.account_positions:
+        return _POSITIONS
+    if h.underlying_positions > 0 and alike > h.underlying_positions:
+        return _UNDERLYING
+    if h.sector_positions > 0 and near > h.sector_positions:
+        return _SECTOR
+    equity = account.cash_paise + account.held_paise
+    if account.gross_paise + gross > _limit(h.gross_paise, h.gross_of_equity, equity):
+        return _GROSS
+    after = abs(account.net_paise + net)
+    if after > _limit(h.net_paise, h.net_of_equity, equity) and after > abs(account.net_paise):
+        return _NET
+    return _NONE
+
+
 @kernel
 def _limit(paise, of_equity, equity):  # type: ignore[no-untyped-def]
     """Return the tighter of a limit in paise and one in basis points of the equity; a limit of 0 is none."""
@@ -77,54 +117,3 @@ def _limit(paise, of_equity, equity):  # type: ignore[no-untyped-def]
     if of_equity > 0:
         limit = min(limit, max(equity, np.int64(0)) // _BPS * of_equity)
     return limit
-
-
-@routine
-def portfolio_refusal(t, pair_index, side, value):  # type: ignore[no-untyped-def]
-    """Return the first limit of the account that an entry worth `value` would break, or Reason.NONE.
-
-    Entries in the market count as positions at their limits; a position counts until it is flat. An entry that
-    brings the net exposure nearer to zero is never refused for it.
-    """
-    h = header_of(t)
-    if h.portfolio == 0:
-        return _NONE
-    mine = pair_at(t, pair_index)
-    account = book_at(t, mine.book).account
-    sector = instrument_at(t, mine.instrument).sector
-    positions, alike, in_sector = np.int64(1), np.int64(1), np.int64(1)
-    gross, net = value, side * value
-    equity = account_at(t, account).cash_paise
-    for index in range(h.pairs_n):
-        pair = pair_at(t, index)
-        if (pair.quantity == 0 and pair.entry_order < 0) or book_at(t, pair.book).account != account:
-            continue
-        instrument = instrument_at(t, pair.instrument)
-        exposure = pair.quantity * instrument.last_price
-        equity += exposure
-        if pair.entry_order >= 0:
-            o = order_at(t, pair.entry_order)
-            exposure += o.side * (o.quantity - o.filled) * o.limit
-        gross += abs(exposure)
-        net += exposure
-        if index != pair_index:
-            positions += 1
-            alike += _1 if _underlying(t, pair.instrument) == _underlying(t, mine.instrument) else _0
-            in_sector += _1 if sector > 0 and instrument.sector == sector else _0
-    if h.account_positions > 0 and positions > h.account_positions:
-        return _POSITIONS
-    if h.underlying_positions > 0 and alike > h.underlying_positions:
-        return _UNDERLYING
-    if h.sector_positions > 0 and sector > 0 and in_sector > h.sector_positions:
-        return _SECTOR
-    if gross > _limit(h.gross_paise, h.gross_of_equity, equity):
-        return _GROSS
-    if abs(net) > _limit(h.net_paise, h.net_of_equity, equity) and abs(net) > abs(net - side * value):
-        return _NET
-    return _NONE
-
-
-@kernel
-def _underlying(t, instrument_index):  # type: ignore[no-untyped-def]
-    """Return what an instrument's price hangs on: a share is its own underlying."""
-    return instrument_index

@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.exposure import committed, entering, equity_of
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
 from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
 from atmand.core.words import OrderState, Reason
 
-__all__ = ["committed", "crosses_own", "entering", "entry_refusal", "equity_of", "protected_limit", "round_to_tick"]
+__all__ = ["crosses_own", "entry_refusal", "order_refusal", "protected_limit", "round_to_tick"]
 
 _PARTIAL: Final = np.int64(BarFlag.PARTIAL)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -49,7 +50,13 @@ _RESERVE: Final = 4
 @routine
 def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ignore[no-untyped-def]
     """Return the first reason against an entry, or Reason.NONE."""
-    header_of(t)
+    reason = order_refusal(t, pair_index, side, quantity, price, bar_flags)
+    return reason if reason != _NONE else portfolio_refusal(t, pair_index, side, quantity * price)
+
+
+@routine
+def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ignore[no-untyped-def]
+    """Return the first reason against an entry but the limits that the account's books share."""
     pair = pair_at(t, pair_index)
     book = book_at(t, pair.book)
     instrument = instrument_at(t, pair.instrument)
@@ -77,7 +84,7 @@ def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _ORDERS_A_DAY
     if value > book.cash_paise - committed(t, pair.book):
         return _CASH
-    return portfolio_refusal(t, pair_index, side, value)
+    return _NONE
 
 
 @kernel
@@ -113,47 +120,6 @@ def _at_circuit(instrument, side):  # type: ignore[no-untyped-def]
     if side > 0:
         return instrument.upper_band > 0 and instrument.last_price >= instrument.upper_band
     return instrument.lower_band > 0 and instrument.last_price <= instrument.lower_band
-
-
-@kernel
-def equity_of(t, book_index):  # type: ignore[no-untyped-def]
-    """Value the book now: its last mark is as old as the last closed bar."""
-    total = book_at(t, book_index).cash_paise
-    for index in range(header_of(t).pairs_n):
-        pair = pair_at(t, index)
-        if pair.book == book_index and pair.quantity != 0:
-            total += pair.quantity * instrument_at(t, pair.instrument).last_price
-    return total
-
-
-@kernel
-def entering(t, book_index):  # type: ignore[no-untyped-def]
-    """Count the book's pairs that are flat with an entry in the market: each may become a position."""
-    count = np.int64(0)
-    for index in range(header_of(t).pairs_n):
-        pair = pair_at(t, index)
-        if pair.book == book_index and pair.quantity == 0 and pair.entry_order >= 0:
-            count += 1
-    return count
-
-
-@kernel
-def committed(t, book_index):  # type: ignore[no-untyped-def]
-    """Cash that is spoken for: unfilled entries at their limits, and short positions at what they were sold for.
-
-    A short's proceeds are cash, but stay as its margin, and as much again is held against it.
-    """
-    total = np.int64(0)
-    for index in range(header_of(t).pairs_n):
-        pair = pair_at(t, index)
-        if pair.book != book_index:
-            continue
-        if pair.quantity < 0:
-            total -= 2 * pair.value_paise
-        if pair.entry_order >= 0:
-            o = order_at(t, pair.entry_order)
-            total += (o.quantity - o.filled) * o.limit
-    return total
 
 
 @kernel

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 
 from atmand.core.exits import distance, in_price
+from atmand.core.exposure import equity_of
 from atmand.core.jit import kernel
 from atmand.core.layout import book_at, header_of, instrument_at, pair_at, verdict_at
-from atmand.core.risk import equity_of, protected_limit, round_to_tick
+from atmand.core.risk import protected_limit, round_to_tick
 from atmand.core.words import Percent
 
 __all__ = ["entry_limit", "units_wanted", "whole_lots"]

@@ -87,6 +87,7 @@ def lay_out(
     subscriptions = _subscriptions_of(manifest, pairs, keys)
     series = _series_of(manifest, pairs, subscriptions)
     columns_each = FIXED_COLUMNS + len(manifest.signals)
+    crowds_each = len(instruments) + int(instruments["sector"].max()) + 1
     contracts = contracts_of(manifest, pairs, instruments, time_ns)
     plans = [manifest.books[int(row["book"])] for row in pairs]
     n_pairs = len(pairs) + len(contracts)
@@ -117,6 +118,7 @@ def lay_out(
             "fills": kept,
             "proposals": n_pairs,
             "meetings": len(instruments),
+            "crowds": len(manifest.accounts) * crowds_each,
         },
         slab_bytes + params_bytes,
     )
@@ -130,6 +132,7 @@ def lay_out(
     _fill_pairs(arena, manifest, pairs, series, extra_at)
     _fill_subscriptions(arena, subscriptions, series)
     arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
+    arena[: ARENA.itemsize].view(ARENA)["crowds_each"] = crowds_each
     fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
     fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
     traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]

@@ -82,6 +82,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
     h.time_ns = time_ns
     h.n_outputs = 0
     h.stirred = 0
+    h.valued = 0
     h.n_closed = 0
     if time_ns >= h.next_due_ns:
         h.bars_due_ns = close_due_bars(t)
@@ -172,6 +173,7 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
         return
     instrument.newest_ns = max(instrument.newest_ns, tick.exchange_ns)
     instrument.last_price = tick.last_price
+    h.valued = 0
     instrument.tick_ns = h.time_ns
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
     if tick.packet == _FULL_PACKET and not _is_repeated(instrument, tick):
