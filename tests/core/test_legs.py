@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from core_market import DAY, MINUTE, RICH, Book, Market, share
 
 from atmand.core.books import books_document, load_books
+from atmand.core.opening import PortfolioLimits
 from atmand.core.records import Command, Kind
 from atmand.core.words import ExpiryRule, LegState, OrderState, Reason, StrikeRule
 from atmand.lang.strategy import StrategyFile, load_strategy
@@ -200,11 +202,11 @@ def test_a_legs_trail_follows_its_lowest_price() -> None:
 CONDOR = {(24_200, 1): -LOT, (24_300, 1): 0, (23_800, -1): -LOT}
 
 
-def wide(plan: Mapping[str, Any] | None = None, **more: Any) -> Options:
+def wide(plan: Mapping[str, Any] | None = None, sector: str = "", **more: Any) -> Options:
     """Return a condor on a chain that reaches far enough for its wings."""
     strikes = tuple(range(23_500, 24_501, 100))
     chain = [
-        option(9_000 + place, WEEKS[0], strike, right)
+        replace(option(9_000 + place, WEEKS[0], strike, right), sector=sector)
         for place, (strike, right) in enumerate(itertools.product(strikes, (1, -1)))
     ]
     market = Options("iron_condor", plan, chain, **more)
@@ -274,13 +276,38 @@ def test_a_leg_that_cannot_be_entered_refuses_the_whole_group() -> None:
     ],
 )
 def test_limits_hold_for_all_legs_together(limits: dict[str, int], reason: Reason) -> None:
-    from dataclasses import replace
-
     market = Options("straddle_0920", limits=replace(RICH, **limits))
     market.chain_at(320)
     market.minute(5, SPOT, packet=32)
     assert market.reasons() == [reason]
     assert len(market.audit(Kind.AUDIT_INTENT)) == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"gross_paise": 0}, 0),
+        ({"gross_paise": -1}, Reason.GROSS_EXPOSURE),
+        ({"net_paise": 0}, 0),
+        ({"net_paise": -1}, Reason.NET_EXPOSURE),
+        ({"account_positions": 4, "underlying_positions": 4, "sector_positions": 4}, 0),
+        ({"account_positions": 3}, Reason.ACCOUNT_POSITIONS),
+        ({"underlying_positions": 3}, Reason.UNDERLYING_POSITIONS),
+        ({"sector_positions": 3}, Reason.SECTOR_POSITIONS),
+    ],
+)
+def test_the_accounts_limits_are_asked_of_all_legs_together(limits: dict[str, int], reason: int) -> None:
+    """Amounts are counted from what the four legs come to: on the limit they go in, a paisa below it none does."""
+    intents = wide().audit(Kind.AUDIT_INTENT)
+    exact = {
+        "gross_paise": int(intents["value"].sum()),
+        "net_paise": abs(int((intents["side"] * intents["value"]).sum())),
+    }
+    assert exact["net_paise"] < intents["value"].max()  # a short leg alone would break it
+    given = {name: exact.get(name, 0) + amount for name, amount in limits.items()}
+    market = wide(portfolio=PortfolioLimits(netting=False, **given), sector="INDEX")
+    assert market.reasons() == [reason]
+    assert len(market.audit(Kind.AUDIT_INTENT)) == (0 if reason else 4)
 
 
 def test_a_leg_that_expires_unfilled_unwinds_the_others() -> None:
