@@ -113,14 +113,14 @@ BOOK: Final = np.dtype(
         "order_value_paise", "position_value_paise", "daily_loss_paise", "open_positions", "orders_a_day",
         "positions", "orders_today", "paused", "working", "run_off",
         "cooldown", "max_adds", "max_reduces", "max_trades", "participation_ppm", "limit_entry", "entry_wait_ns",
-        "held_paise", "committed_paise", "entering",
+        "held_paise", "committed_paise", "entering", "first_pair",
     )
 )  # fmt: skip
 
 PAIR: Final = np.dtype(
     [
         *_rows("book", "instrument", "structure", "series", "slab_at", "next_in_series", "next_in_instrument"),
-        *_rows("first_subscription"),
+        *_rows("next_in_book", "first_subscription"),
         *_rows("quantity", "value_paise", "costs_paise", "realised_paise", "trade", "side", "bars_held"),
         *_rows("entry_order", "exit_order", "target_order", "exit_reason", "entry_reason", "blocked", "ready"),
         *_rows(
@@ -227,6 +227,7 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "fills": AUDIT,
     "proposals": KEYED,
     "meetings": KEYED,
+    "comparisons": KEYED,
     "crowds": CROWD,
 }
 
@@ -386,6 +387,11 @@ def proposal_at(t, place):  # type: ignore[no-untyped-def]
 @kernel
 def crowd_at(t, account, place):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).crowds_at + (account * header_of(t).crowds_each + place) * _CROWD_BYTES, CROWD)
+
+
+@kernel
+def comparison_at(t, place):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).comparisons_at + place * KEYED_BYTES, KEYED)
 
 
 @kernel

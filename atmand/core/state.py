@@ -118,6 +118,7 @@ def lay_out(
             "fills": kept,
             "proposals": n_pairs,
             "meetings": len(instruments),
+            "comparisons": n_pairs,
             "crowds": len(manifest.accounts) * crowds_each,
         },
         slab_bytes + params_bytes,
@@ -135,6 +136,8 @@ def lay_out(
     arena[: ARENA.itemsize].view(ARENA)["crowds_each"] = crowds_each
     fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
     fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
+    table(arena, "books")["first_pair"] = -1
+    _link(table(arena, "pairs")["book"], table(arena, "pairs")["next_in_book"], table(arena, "books")["first_pair"])
     traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
     return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
 

@@ -121,10 +121,15 @@ def timed_events(t):  # type: ignore[no-untyped-def]
 @kernel
 def _exit_pairs(t, book, instrument, reason):  # type: ignore[no-untyped-def]
     """Exit a book's positions (-1: every book's) in an instrument (-1: in all)."""
-    for index in range(header_of(t).pairs_n):
+    h = header_of(t)
+    if book >= h.books_n:
+        return
+    index = _NO if book < 0 else book_at(t, book).first_pair
+    while 0 <= index < h.pairs_n:
         pair = pair_at(t, index)
-        if (book < 0 or pair.book == book) and (instrument < 0 or pair.instrument == instrument):
+        if instrument < 0 or pair.instrument == instrument:
             request_exit(t, index, reason)
+        index = index + 1 if book < 0 else pair.next_in_book
 
 
 @kernel

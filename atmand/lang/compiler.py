@@ -265,6 +265,7 @@ class Compiler:
             self.result.crossed.append(local)
             main.statements.append(Statement(f"s.{local}.value = {value.code}", (), "put up for comparison"))
             main.statements.append(Statement(f"s.{local}.start_ns = bar.start_ns"))
+            main.statements.append(Statement(f"s.{local}.known = 0"))
             main.kept[call] = Kept(local, value)
         return main.kept[call].local
 

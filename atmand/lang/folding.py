@@ -138,7 +138,10 @@ _FOLD: Final = '''
 
 @routine
 def _fold_again(arena, t):
-    """Fold the ring's bars again into every pair whose state they no longer match; nothing is decided."""
+    """Fold the ring's bars again into every pair whose state they no longer match; nothing is decided.
+
+    What compares instruments speaks last, when all of them have put their numbers up.
+    """
     header_of(t).refold = 0
     for index in range(header_of(t).pairs_n):
         pair = pair_at(t, index)
@@ -152,6 +155,12 @@ def _fold_again(arena, t):
             #streams _catch_up(t, index, stream_end_ns(header_of(t), series.period_ns, bar.start_ns))
             _step(arena, t, index, bar)
             pair.ready = verdict_at(t, index).flags & 1
+        pair.folded = -1
+    for index in range(header_of(t).pairs_n):
+        pair = pair_at(t, index)
+        if pair.folded >= 0:
+            continue
+        #staged series = series_at(t, pair.series)
         #staged if series.count > 0 and _is_staged(pair.structure):
             #staged _finish(t, index, ring_at(t, series.ring_at + (series.count - 1) % series.ring_size))
             #staged pair.ready = verdict_at(t, index).flags & 1
