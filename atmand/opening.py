@@ -22,7 +22,7 @@ from atmand.core.records import SessionFlag
 from atmand.core.run_off import heir_of
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
-from atmand.lang.strategy import load_strategy
+from atmand.lang.strategy import load_strategy, refuse_repeated
 from atmand.lang.structure import instruments_named
 from atmand.lang.user_indicators import use_indicators
 from atmand.market.costs import cost_rows
@@ -99,6 +99,7 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
         if lenient and not deployment.universe:
             names = _listed_names(deployment, names, listed)
         wanted.append(resolve_all(names, listed))
+        refuse_repeated(deployment.file, [(name, one.key) for name, one in zip(names, wanted[-1], strict=True)])
     for deployment, instruments in zip(deployments, wanted, strict=True):
         for instrument in instruments:
             if not instrument.tradable:
@@ -107,7 +108,7 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
     chosen = sorted({i.key: i for instruments in known for i in instruments}.values(), key=lambda i: i.token)
     places = {instrument.key: index for index, instrument in enumerate(chosen)}
     derivatives = underlyings(listed)
-    pairs = [(book, places[i.key]) for book, instruments in enumerate(wanted) for i in dict.fromkeys(instruments)]
+    pairs = [(book, places[i.key]) for book, instruments in enumerate(wanted) for i in instruments]
     grouped = tuple((instrument, session_group(instrument, derivatives)) for instrument in chosen)
     return Universe(grouped, tuple(pairs), dump.encode())
 

@@ -81,6 +81,13 @@ class SourceText:
                 best = _inside(line, number, key.end(), path[len(here)])
         return best
 
+    def find_item(self, item: str, *path: str, nth: int = 0) -> Place | None:
+        """Return where a string stands in a key's list, after `nth` others like it; None where it does not."""
+        place = self.find(*path)
+        start = sum(len(line) + 1 for line in self.text.split("\n")[: place.line - 1]) + place.column - 1
+        found = list(re.compile(rf"""(["']){re.escape(item)}\1""").finditer(self.text, start))
+        return self._place(found[nth].start()) if nth < len(found) else None
+
     def find_text(self, offset: int, *path: str) -> Place:
         """Return where a string value's character stands, `offset` of them into what the string says."""
         if self.is_expression:

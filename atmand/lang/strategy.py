@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import re
 import tomllib
+from collections.abc import Sequence
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -19,7 +20,16 @@ from atmand.errors import AtmandError
 from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
 from atmand.lang.source import Place, SourceText, StrategyError
 
-__all__ = ["Parameter", "Strategy", "StrategyFile", "is_usable_name", "load_strategy", "parse_strategy", "strategy_of"]
+__all__ = [
+    "Parameter",
+    "Strategy",
+    "StrategyFile",
+    "is_usable_name",
+    "load_strategy",
+    "parse_strategy",
+    "refuse_repeated",
+    "strategy_of",
+]
 
 _BAR: Final = re.compile(r"^([1-9][0-9]{0,2})m$")
 _NAME: Final = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
@@ -281,7 +291,27 @@ def strategy_of(document: dict[str, Any], source: SourceText) -> StrategyFile:
     if wrong is not None:
         place = source.find(*wrong.path, nth=wrong.nth)
         raise StrategyError(source, place, f"{'.'.join(wrong.path)}: {wrong.what}", "see docs/legs.md")
-    return StrategyFile(strategy, source)
+    file = StrategyFile(strategy, source)
+    refuse_repeated(file, [(name, name) for name in strategy.universe])
+    return file
+
+
+def refuse_repeated(file: StrategyFile, named: Sequence[tuple[str, str]]) -> None:
+    """Refuse a universe that names an instrument twice: it would be traded twice, as two positions.
+
+    `named` are the names with what each means: itself while no list of the market is at hand, then its durable key.
+    """
+    known: dict[str, str] = {}
+    for name, key in named:
+        if key not in known:
+            known[key] = name
+            continue
+        same = known[key] == name
+        what = f"universe: {name} stands twice" if same else f"universe: {known[key]} and {name} are both {key}"
+        place = file.source.find_item(name, "universe", nth=1 if same else 0)
+        if place is None:  # the names are the command line's
+            raise AtmandError(f"strategy {file.strategy.name}", what, "name it once")
+        raise StrategyError(file.source, place, what, "name it once")
 
 
 def _refusal(source: SourceText, error: ValidationError) -> StrategyError:

@@ -20,6 +20,7 @@ from atmand.errors import AtmandError
 from atmand.history.bars import Bars, aligned
 from atmand.lang.build import build
 from atmand.lang.program import Deployment, generate
+from atmand.lang.strategy import refuse_repeated
 from atmand.lang.structure import instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
 from atmand.market.instruments import Instrument, resolve_all
@@ -203,7 +204,9 @@ def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument
                 f"the data has none of its instruments ({', '.join(deployment.file.strategy.universe[:5])} ...)",
                 f"the data has {', '.join(sorted(known - set(keys))[:10])}; name some with --instrument",
             )
-        pairs += [(book, keys[instrument.key]) for instrument in resolve_all(names, instruments)]
+        chosen = resolve_all(names, instruments)
+        refuse_repeated(deployment.file, [(name, one.key) for name, one in zip(names, chosen, strict=True)])
+        pairs += [(book, keys[instrument.key]) for instrument in chosen]
         for name in instruments_named(deployment.file):
             if name not in known:
                 raise AtmandError(

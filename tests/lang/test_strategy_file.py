@@ -59,6 +59,7 @@ def spliced(place: int, text: str) -> str:
         ('name = "good"', 'name = "Not Good"', "my.toml:1:1", "lower case letters"),
         ('name = "good"\n', "", "my.toml:1:1", "name: missing; add name to the file"),
         ('["NSE:AAA"]', "[]", "my.toml:2:12", "universe"),
+        ('"NSE:AAA"', '"NSE:AAA", "NSE:B", "NSE:AAA"', "my.toml:2:33", "universe: NSE:AAA stands twice; name it once"),
         ("default = 14", "default = 40", "my.toml:6:10", "default 40 is outside the range 5 to 30"),
         ("range = [5, 30]", "range = [0, 30]", "my.toml:6:10", "needs whole numbers from 1 to 5000"),
         ("default = 45", "defualt = 45", "my.toml:7:", "level"),
