@@ -21,7 +21,19 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-MODULES: Final = ("matching", "exits", "risk", "decide", "sizing", "orders", "fills", "legs", "contracts")
+MODULES: Final = (
+    "matching",
+    "exits",
+    "risk",
+    "decide",
+    "sizing",
+    "orders",
+    "fills",
+    "legs",
+    "contracts",
+    "portfolio",
+    "exposure",
+)
 SUITES: Final = {
     "matching": ("test_matching.py", "test_trade_rules.py", "test_odd_market.py"),
     "exits": ("test_trade_rules.py", "test_matching.py"),
@@ -32,7 +44,10 @@ SUITES: Final = {
     "fills": ("test_orders.py", "test_matching.py", "test_trade_rules.py"),
     "legs": ("test_legs.py",),
     "contracts": ("test_legs.py",),
+    "portfolio": ("test_portfolio.py", "test_legs.py"),
+    "exposure": ("test_exposure.py", "test_risk.py"),
 }
+MODULES: Final = tuple(SUITES)
 CURATED: Final = (
     ("matching", "watch_exits", "a stop fires at its price and beyond", "(price - pair.stop_price) * pair.side <= 0"),
     ("matching", "_match_order", "no order meets the record that made it", "o.cause == h.sequence"),
@@ -66,6 +81,11 @@ CURATED: Final = (
     ("legs", "_judge_sum", "the sum has a loss", "total <= -loss"),
     ("legs", "_judge_sum", "the sum has a target", "total >= target"),
     ("legs", "_judge_sum", "the sum has a trail", "group.best_paise - total >= trail"),
+    ("portfolio", "account_refusal", "gross exposure has a limit",
+     "account.gross_paise + gross > _limit(h.gross_paise, h.gross_of_equity, equity)"),
+    ("portfolio", "account_refusal", "what lowers the net exposure is let in", "after > abs(account.net_paise)"),
+    ("portfolio", "account_refusal", "an underlying has a limit", "alike > h.underlying_positions"),
+    ("exposure", "_count", "a short is held against twice", "pair.quantity < 0"),
 )  # fmt: skip
 """Module, function, the rule in words, and the comparison that is turned round."""
 
