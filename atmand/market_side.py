@@ -24,7 +24,7 @@ from atmand.feed.kite_protocol import KiteFeedSettings, TokenSource, token_from_
 from atmand.feed.kite_rest import KiteRest
 from atmand.feed.protocol import FeedNotice, Frame, FrameKind
 from atmand.in_force import InForce
-from atmand.market.sessions import is_open
+from atmand.market.sessions import in_windows
 from atmand.opening import session_day, session_windows, universe_of
 from atmand.settings import Settings
 from atmand.trading import Trading
@@ -209,7 +209,7 @@ class MarketSide:
                 self.backfill.due.set()
 
     def _is_open(self, time_ns: int) -> bool:
-        return is_open(self._trading.hours, time_ns)
+        return in_windows(self._trading.hours, time_ns)
 
     @property
     def _force(self) -> InForce:

@@ -412,7 +412,9 @@ class Trading:
             )
 
     def _adopt(self, day: date | None, universe: Universe) -> None:
-        self.hours = () if day is None else session_windows(day)
+        groups = {group for _, group in universe.instruments}
+        hours = () if day is None else session_windows(day)
+        self.hours = tuple(window for window in hours if window.group in groups) or hours
         self.day, self._universe, self._pairs = day, universe, universe.pairs
         self._narrator.layout()
 

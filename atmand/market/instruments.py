@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from atmand.errors import AtmandError
-from atmand.market.sessions import WITH_DERIVATIVES, WITHOUT_DERIVATIVES
+from atmand.market.sessions import FUTURES, OPTIONS, WITH_DERIVATIVES, WITHOUT_DERIVATIVES
 from atmand.market.tables import load_table
 
 __all__ = [
@@ -58,6 +58,7 @@ KITE_COLUMNS: Final = (
 _SCALES: Final = {3: 10_000_000, 6: 10_000, 12: 10_000}
 _DERIVATIVES: Final = {"FUT": "FUT", "CE": "OPT", "PE": "OPT"}
 _RIGHTS: Final = {"CE": 1, "PE": -1}
+_SESSION_GROUPS: Final = {"FUT": FUTURES, "OPT": OPTIONS}
 _EXCHANGES: Final = {"NFO": "NSE", "BFO": "BSE"}
 """Kite calls the derivatives segments of the two exchanges so; a durable key names the exchange."""
 _INDICES: Final = {
@@ -195,7 +196,9 @@ def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
 
 
 def session_group(instrument: Instrument, with_derivatives: frozenset[str]) -> int:
-    """Return the group of session windows of a share or an index, given the dump's `underlyings`."""
+    """Return the group of session windows of an instrument, given the dump's `underlyings`."""
+    if instrument.segment in _SESSION_GROUPS:
+        return _SESSION_GROUPS[instrument.segment]
     share = instrument.segment == "EQ"
     return WITH_DERIVATIVES if share and instrument.symbol in with_derivatives else WITHOUT_DERIVATIVES
 

@@ -1,33 +1,63 @@
-"""When the cash segment trades: holidays, special sessions and hours from a dated table, in nanoseconds UTC.
+"""When the Indian exchanges trade: what each segment's market is doing at any moment, from a dated table.
 
-The daemon opens and closes its sessions by it, the feed's watchdog tells a dead socket from a closed market by it, and
-the simulator keeps its hours. A day is a list of windows, because some days had two.
+A day is a list of windows per segment, each in one phase: pre-open, continuous, closing auction, post-close, halt. The
+daemon opens and closes its sessions by it, the watchdog of the feed tells a dead socket from a closed market by it, and
+the simulator keeps its hours. Times are nanoseconds UTC. The module's functions ask the calendar in force: our own
+table, with the user's file laid over it where the configuration names one.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta, timezone
+from functools import lru_cache
+from importlib.resources import files
 from typing import Final, NamedTuple
 
-from atmand.errors import AtmandError
-from atmand.market.tables import load_table
+from atmand.market.session_table import (
+    GROUPS,
+    Breaker,
+    Halt,
+    Phase,
+    SessionError,
+    SessionTable,
+    Special,
+    Stretch,
+    parse_table,
+)
 
 __all__ = [
+    "BLOCK_DEALS",
     "FIRST_DAY",
+    "FUTURES",
+    "GROUPS",
     "IST",
     "LAST_DAY",
+    "OPTIONS",
     "WITHOUT_DERIVATIVES",
     "WITH_DERIVATIVES",
+    "Calendar",
+    "Phase",
     "SessionError",
+    "Stop",
     "Window",
+    "calendar",
+    "calendar_with",
+    "in_windows",
     "is_open",
+    "minutes_to_close",
+    "next_open",
     "next_session",
     "ns",
+    "phase",
     "regular_windows",
     "session_date",
+    "settlement_day",
+    "use_calendar",
     "windows",
+    "with_halt",
 ]
 
 IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
@@ -37,69 +67,247 @@ WITHOUT_DERIVATIVES: Final = 0
 """Group of the shares without derivatives, and of the indices."""
 
 WITH_DERIVATIVES: Final = 1
-"""Group of the shares with derivatives, whose continuous session ends earlier since the closing auction exists."""
+"""Group of the shares with derivatives, which close by an auction since 2026-08-03."""
+
+FUTURES: Final = 2
+OPTIONS: Final = 3
+
+BLOCK_DEALS: Final = 4
+"""Windows of the block deals' own order book, in which nothing of ours is ever traded."""
 
 _SECOND: Final = 1_000_000_000
+_MINUTE: Final = 60 * _SECOND
 _DAY: Final = 86_400 * _SECOND
 _IST: Final = 19_800 * _SECOND
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-
-
-class SessionError(AtmandError):
-    """The session table does not know the day."""
+_TABLE: Final = "atmand's session table"
 
 
 class Window(NamedTuple):
-    """One continuous session of a group of instruments: `open_ns` belongs to it, `close_ns` does not."""
+    """A stretch of a day of a group of instruments: `open_ns` belongs to it, `close_ns` does not."""
 
     group: int
     open_ns: int
     close_ns: int
+    phase: Phase = Phase.CONTINUOUS
+    step: str = ""
+    """What happens inside the phase, in words."""
 
 
-class _Hours(NamedTuple):
+class Stop(NamedTuple):
+    """What the market-wide circuit breaker does: trading goes on at `resume_ns` (None: not today)."""
+
+    stop_ns: int
+    resume_ns: int | None
+    pre_open_ns: int
+    """How long before `resume_ns` a pre-open begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calendar:
+    """Session tables merged, later ones over earlier ones; `calendar_with` makes one."""
+
     first: date
-    windows: tuple[tuple[int, str, str], ...]
+    last: date
+    settlement_first: date
+    hours: Mapping[int, Sequence[tuple[date, Sequence[Stretch]]]]
+    """By group: ordinary hours from a day on, oldest first."""
+    closed: Mapping[tuple[date, int], str]
+    """Closed weekdays of a group, with their source."""
+    special: Mapping[tuple[date, int], Special]
+    halts: Mapping[date, Sequence[Halt]]
+    unsettled: Mapping[date, str]
+    breakers: Sequence[Breaker]
+
+    def windows(self, day: date, *, group: int | None = None, phase: Phase | None = Phase.CONTINUOUS) -> list[Window]:
+        """Return a day's windows ordered by group, then time; none on a closed day. `phase` None is every phase.
+
+        Sources: the exchanges' holiday lists and circulars, row by row in `data/sessions.toml`. SessionError outside
+        the calendar.
+        """
+        return [
+            window
+            for window in _day_plan(self, day)
+            if (group is None or window.group == group) and (phase is None or window.phase is phase)
+        ]
+
+    def phase(self, group: int, time_ns: int) -> Phase:
+        """Tell what the market of a group is doing."""
+        plan = _day_plan(self, session_date(time_ns))
+        found = (one.phase for one in plan if one.group == group and one.open_ns <= time_ns < one.close_ns)
+        return next(found, Phase.CLOSED)
+
+    def is_open(self, group: int, time_ns: int) -> bool:
+        """Tell whether a group trades continuously: the one phase in which atmand enters, matches and decides."""
+        return self.phase(group, time_ns) is Phase.CONTINUOUS
+
+    def next_open(self, group: int, time_ns: int) -> int:
+        """Return when continuous trading of a group begins next, after `time_ns`; SessionError past the calendar."""
+        day = session_date(time_ns)
+        while True:
+            for window in self.windows(day, group=group):
+                if window.open_ns > time_ns:
+                    return window.open_ns
+            day += timedelta(days=1)
+
+    def minutes_to_close(self, group: int, time_ns: int) -> float | None:
+        """Return the minutes until the day's continuous trading of a group is over; None where there is none to come."""
+        closes = max((window.close_ns for window in self.windows(session_date(time_ns), group=group)), default=0)
+        return (closes - time_ns) / _MINUTE if closes > time_ns else None
+
+    def next_session(self, day: date) -> date:
+        """Return the first day strictly after `day` that trades; SessionError where the calendar ends before it."""
+        following = day + timedelta(days=1)
+        while not self.windows(following):
+            following += timedelta(days=1)
+        return following
+
+    def settlement_day(self, day: date) -> date:
+        """Return when trades of a day are settled (T+1): the next weekday that trades and on which banks are open."""
+        if day < self.settlement_first:
+            raise SessionError(
+                f"settlement of {day}",
+                f"{_TABLE} knows settlement holidays from {self.settlement_first} on",
+                "choose a later date",
+            )
+        following = self.next_session(day)
+        while following.weekday() >= 5 or following in self.unsettled:
+            following = self.next_session(following)
+        return following
+
+    def breaker(self, percent: int, time_ns: int) -> Stop:
+        """Return what the market-wide circuit breaker does when an index has moved `percent` at `time_ns`."""
+        day = session_date(time_ns)
+        rules = [row for row in self.breakers if row.first <= day]
+        if not rules:
+            raise SessionError(
+                f"circuit breaker on {day}", f"{_TABLE} begins on {self.breakers[0].first}", "choose a later date"
+            )
+        clock = _clock(time_ns)
+        reached = max((step.percent for step in rules[-1].steps if step.percent <= percent), default=0)
+        for step in rules[-1].steps:
+            if step.percent == reached and (step.before is None or clock < step.before):
+                if step.halt_minutes is None:
+                    return Stop(time_ns, None, 0)
+                pre_open_ns = step.pre_open_minutes * _MINUTE
+                return Stop(time_ns, time_ns + step.halt_minutes * _MINUTE + pre_open_ns, pre_open_ns)
+        return Stop(time_ns, time_ns, 0)
+
+    def about(self, day: date, group: int) -> tuple[str, str]:
+        """Say in a word what a day is to a group (ordinary, weekend, holiday, or a special one's kind), and its source."""
+        special = self.special.get((day, group))
+        if special is not None:
+            return special.kind, special.source
+        if (day, group) in self.closed:
+            return "holiday", self.closed[day, group]
+        return ("weekend", "") if day.weekday() >= 5 else ("ordinary", "")
+
+    def regular(self, day: date, group: int) -> list[Window]:
+        """Return a group's windows on an ordinary day with the hours in force; none before they are known."""
+        rows = self.hours.get(group, ())
+        at = bisect_right(rows, day, key=lambda row: row[0])
+        return _placed(day, group, rows[at - 1][1]) if at else []
 
 
-def windows(day: date) -> list[Window]:
-    """Return the day's windows ordered by group, then time; none on a closed day.
+def calendar() -> Calendar:
+    """Return the calendar in force."""
+    return _in_force[0]
 
-    Sources: the exchanges' holiday lists and circulars, row by row in `data/sessions.toml`. SessionError outside the
-    calendar.
-    """
-    _check(day)
-    special = _SPECIAL.get(day)
-    if special is not None:
-        return _placed(day, special)
-    if day.weekday() >= 5 or day in _CLOSED:
-        return []
-    return regular_windows(day)
+
+def use_calendar(chosen: Calendar | None) -> None:
+    """Put a calendar in force for this process; None is our own table's."""
+    _in_force[0] = chosen or _OWN
+
+
+def calendar_with(text: str, name: str) -> Calendar:
+    """Return our own calendar with a user's table laid over it; SessionError names the place of a mistake in `name`."""
+    table = parse_table(text, name)
+    span = table.calendar
+    if span.first is not None or span.settlement_first is not None:
+        raise SessionError(f"{name}: calendar", "only `last` can be moved", "leave the others out")
+    if span.last is not None and span.last < _OWN.last:
+        raise SessionError(
+            f"{name}: calendar.last", f"{span.last} is before {_OWN.last}, which is known", "write a later date"
+        )
+    last = span.last or _OWN.last
+    for place, day in _days_named(table):
+        if not _OWN.first <= day <= last:
+            raise SessionError(
+                f"{name}: {place}",
+                f"{day} is outside the calendar, {_OWN.first} to {last}",
+                "correct the date, or move [calendar] last",
+            )
+    return replace(_merged(_OWN, table), last=last)
+
+
+def windows(day: date, *, group: int | None = None, phase: Phase | None = Phase.CONTINUOUS) -> list[Window]:
+    """Return a day's windows in the calendar in force; see `Calendar.windows`."""
+    return calendar().windows(day, group=group, phase=phase)
+
+
+def phase(group: int, time_ns: int) -> Phase:
+    """Tell what the market of a group is doing; see `Calendar.phase`."""
+    return calendar().phase(group, time_ns)
+
+
+def is_open(group: int, time_ns: int) -> bool:
+    """Tell whether a group trades continuously; see `Calendar.is_open`."""
+    return calendar().is_open(group, time_ns)
+
+
+def next_open(group: int, time_ns: int) -> int:
+    """Return when continuous trading of a group begins next; see `Calendar.next_open`."""
+    return calendar().next_open(group, time_ns)
+
+
+def minutes_to_close(group: int, time_ns: int) -> float | None:
+    """Return the minutes until a group's continuous trading is over; see `Calendar.minutes_to_close`."""
+    return calendar().minutes_to_close(group, time_ns)
+
+
+def next_session(day: date) -> date:
+    """Return the first day strictly after `day` that trades; see `Calendar.next_session`."""
+    return calendar().next_session(day)
+
+
+def settlement_day(day: date) -> date:
+    """Return when trades of a day are settled; see `Calendar.settlement_day`."""
+    return calendar().settlement_day(day)
 
 
 def regular_windows(day: date) -> list[Window]:
-    """Return the windows of an ordinary session with the hours in force on `day`, whether or not that day traded.
+    """Return the continuous windows of an ordinary session with the hours in force, whether or not the day traded.
 
     For bars of years before the calendar: the bars themselves show that the market was open. SessionError before the
     first hours known, 2010-10-18.
     """
-    at = bisect_right(_HOURS, day, key=lambda hours: hours.first)
-    if at == 0:
-        raise SessionError(f"session {day}", f"hours are known from {_HOURS[0].first} on", "choose a later date")
-    return _placed(day, _HOURS[at - 1].windows)
+    found = [
+        window
+        for group in (WITHOUT_DERIVATIVES, WITH_DERIVATIVES, FUTURES, OPTIONS)
+        for window in calendar().regular(day, group)
+        if window.phase is Phase.CONTINUOUS
+    ]
+    if not found:
+        first = calendar().hours[WITHOUT_DERIVATIVES][0][0]
+        raise SessionError(f"session {day}", f"hours are known from {first} on", "choose a later date")
+    return found
 
 
-def is_open(day_windows: Iterable[Window], time_ns: int, *, group: int | None = None) -> bool:
-    """Tell whether `time_ns` lies in a window, of `group` if one is given."""
-    return any(window.open_ns <= time_ns < window.close_ns and group in (None, window.group) for window in day_windows)
+def in_windows(day_windows: Iterable[Window], time_ns: int) -> bool:
+    """Tell whether `time_ns` lies in one of some windows."""
+    return any(window.open_ns <= time_ns < window.close_ns for window in day_windows)
 
 
-def next_session(day: date) -> date:
-    """Return the first day strictly after `day` that has a window; SessionError where the calendar ends before it."""
-    following = day + timedelta(days=1)
-    while not windows(following):
-        following += timedelta(days=1)
-    return following
+def with_halt(plan: Iterable[Window], stop_ns: int, resume_ns: int | None, pre_open_ns: int = 0) -> list[Window]:
+    """Return a day's windows with a halt in them: what lies between is cut out, and a pre-open may end the halt.
+
+    `resume_ns` None is no more trading on the day. A group that has no window there is left as it is.
+    """
+    by_group: dict[int, list[Window]] = {}
+    for window in plan:
+        by_group.setdefault(window.group, []).append(window)
+    found = [window for own in by_group.values() for window in _halted(own, stop_ns, resume_ns, pre_open_ns)]
+    return sorted(found, key=lambda window: (window.group, window.open_ns))
 
 
 def session_date(time_ns: int) -> date:
@@ -107,43 +315,118 @@ def session_date(time_ns: int) -> date:
     return date.fromordinal(_EPOCH + (time_ns + _IST) // _DAY)
 
 
-def ns(day: date, clock: str) -> int:
+def ns(day: date, clock: str | time) -> int:
     """Return the nanoseconds UTC of a wall-clock time in India, such as `09:15` or `15:29:59`."""
-    at = time.fromisoformat(clock)
+    at = time.fromisoformat(clock) if isinstance(clock, str) else clock
     seconds = at.hour * 3600 + at.minute * 60 + at.second
     return (day.toordinal() - _EPOCH) * _DAY + seconds * _SECOND + at.microsecond * 1000 - _IST
 
 
-def _check(day: date) -> None:
-    if not FIRST_DAY <= day <= LAST_DAY:
+def _clock(time_ns: int) -> time:
+    seconds = (time_ns + _IST) % _DAY // _SECOND
+    return time(seconds // 3600, seconds // 60 % 60, seconds % 60)
+
+
+@lru_cache(maxsize=4096)
+def _day_plan(chosen: Calendar, day: date) -> tuple[Window, ...]:
+    """Return all windows of a day, in every phase, ordered by group, then time."""
+    if not chosen.first <= day <= chosen.last:
         raise SessionError(
             f"session {day}",
-            f"the trading calendar covers {FIRST_DAY} to {LAST_DAY}",
-            "choose a market date in that range, or install a newer atmand, whose calendar goes further",
+            f"{_TABLE} covers {chosen.first} to {chosen.last}",
+            "choose a market date in that range, install a newer atmand, or extend it by market.sessions_file",
         )
+    plan: list[Window] = []
+    for group in range(len(GROUPS)):
+        own = _group_plan(chosen, day, group)
+        for halt in chosen.halts.get(day, ()):
+            if GROUPS[group] in halt.segments:
+                resume_ns = None if halt.resumes is None else ns(day, halt.resumes)
+                own = with_halt(own, ns(day, halt.stops), resume_ns, halt.pre_open_minutes * _MINUTE)
+        plan += own
+    return tuple(plan)
 
 
-def _placed(day: date, hours: Iterable[tuple[int, str, str]]) -> list[Window]:
-    return [Window(group, ns(day, opens), ns(day, closes)) for group, opens, closes in hours]
+def _group_plan(chosen: Calendar, day: date, group: int) -> list[Window]:
+    special = chosen.special.get((day, group))
+    if special is not None and special.windows is not None:
+        return _placed(day, group, special.windows)
+    shut = day.weekday() >= 5 or (day, group) in chosen.closed
+    return [] if special is None and shut else chosen.regular(day, group)
 
 
-def _spans(group: int, spans: list[list[time]]) -> list[tuple[int, str, str]]:
-    return [(group, opens.isoformat(), closes.isoformat()) for opens, closes in spans]
+def _placed(day: date, group: int, stretches: Iterable[Stretch]) -> list[Window]:
+    return [Window(group, ns(day, one.opens), ns(day, one.closes), one.phase, one.step) for one in stretches]
 
 
-_TABLE: Final = load_table("sessions")
+def _halted(own: list[Window], stop_ns: int, resume_ns: int | None, pre_open_ns: int) -> Iterator[Window]:
+    last_ns = max(window.close_ns for window in own)
+    stop_ns = max(stop_ns, min(window.open_ns for window in own))
+    until_ns = last_ns if resume_ns is None else min(resume_ns, last_ns)
+    if stop_ns >= until_ns:
+        yield from own
+        return
+    for window in own:
+        if window.open_ns < stop_ns:
+            yield window._replace(close_ns=min(window.close_ns, stop_ns))
+        if window.close_ns > until_ns:
+            yield window._replace(open_ns=max(window.open_ns, until_ns))
+    pre_open_ns = min(pre_open_ns, until_ns - stop_ns) if resume_ns == until_ns else 0
+    if until_ns - pre_open_ns > stop_ns:
+        yield Window(own[0].group, stop_ns, until_ns - pre_open_ns, Phase.HALT)
+    if pre_open_ns:
+        yield Window(own[0].group, until_ns - pre_open_ns, until_ns, Phase.PRE_OPEN, "after a halt")
 
-FIRST_DAY: Final[date] = _TABLE["calendar"]["first"]
-LAST_DAY: Final[date] = _TABLE["calendar"]["last"]
 
-_CLOSED: Final = frozenset(day for row in _TABLE["closed"] for day in row["days"])
-_HOURS: Final = sorted(
-    _Hours(row["from"], tuple(span for group, spans in row["groups"].items() for span in _spans(int(group), spans)))
-    for row in _TABLE["hours"]
-)
-_SPECIAL: Final[dict[date, tuple[tuple[int, str, str], ...]]] = {
-    row["day"]: tuple(
-        span for group in (WITHOUT_DERIVATIVES, WITH_DERIVATIVES) for span in _spans(group, row["windows"])
+def _merged(base: Calendar, table: SessionTable) -> Calendar:
+    """Lay a table's rows over a calendar; within a table a day has one row, so their order does not matter."""
+    hours = {group: dict(rows) for group, rows in base.hours.items()}
+    for row in table.hours:
+        for segment in row.segments:
+            hours.setdefault(GROUPS.index(segment), {})[row.first] = row.windows
+    closed, special = dict(base.closed), dict(base.special)
+    traded = range(BLOCK_DEALS)
+    for off in table.closed:
+        for day in off.days:
+            for group in (*traded, BLOCK_DEALS):
+                special.pop((day, group), None)
+                closed[day, group] = off.source
+    opened = [Special(day=day, source=row.source) for row in table.open for day in row.days]
+    for one in (*opened, *table.special):
+        for segment in one.segments:
+            special[one.day, GROUPS.index(segment)] = one
+    halts = {day: list(rows) for day, rows in base.halts.items()}
+    for halt in table.halt:
+        halts.setdefault(halt.day, []).append(halt)
+    return replace(
+        base,
+        hours={group: sorted(rows.items()) for group, rows in hours.items()},
+        closed=closed,
+        special=special,
+        halts=halts,
+        unsettled=dict(base.unsettled) | {day: row.source for row in table.settlement_closed for day in row.days},
+        breakers=sorted((*base.breakers, *table.breaker), key=lambda row: row.first),
     )
-    for row in _TABLE["special"]
-}
+
+
+def _days_named(table: SessionTable) -> Iterator[tuple[str, date]]:
+    for name in ("closed", "open", "settlement_closed"):
+        for number, row in enumerate(getattr(table, name), 1):
+            for day in row.days:
+                yield f"{name}[{number}].days", day
+    for name in ("special", "halt"):
+        for number, row in enumerate(getattr(table, name), 1):
+            yield f"{name}[{number}].day", row.day
+
+
+def _own() -> Calendar:
+    table = parse_table((files("atmand.market") / "data" / "sessions.toml").read_text("utf-8"), "sessions.toml")
+    span = table.calendar
+    assert span.first is not None and span.last is not None and span.settlement_first is not None
+    return _merged(Calendar(span.first, span.last, span.settlement_first, {}, {}, {}, {}, {}, ()), table)
+
+
+_OWN: Final = _own()
+_in_force: Final = [_OWN]
+FIRST_DAY: Final = _OWN.first
+LAST_DAY: Final = _OWN.last

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atmand.errors import AtmandError
 from atmand.market.instruments import tick_size
-from atmand.market.sessions import FIRST_DAY, LAST_DAY, windows
+from atmand.market.sessions import windows
 from atmand.sim.universe import COMPANIES
 
 __all__ = ["DailyCloses", "SimulatorError", "random_stream"]
