@@ -71,7 +71,9 @@ class MarketSide:
             assert settings.feed.kite is not None
             return settings.feed.kite, token_from_file(settings.feed.kite.access_token_file)
         start_ns = max(settings.simulator.start_ns, _next_second(self._trading.last_ns))
-        self._exchange = await stack.enter_async_context(embedded_exchange(settings.simulator, start_ns))
+        self._exchange = await stack.enter_async_context(
+            embedded_exchange(settings.simulator, start_ns, settings.market.sessions_file)
+        )
         self.bar_path = self._exchange.bar_path
         self.clock = GrantedClock(self._exchange.clock_start_ns)
         return self._exchange.feed_settings, self._exchange.access_token

@@ -11,7 +11,16 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import closed_at, header_of, instrument_at, pair_at, ring_at, series_at, subscription_at, window_at
+from atmand.core.layout import (
+    closed_at,
+    header_of,
+    instrument_at,
+    pair_at,
+    ring_at,
+    series_at,
+    subscription_at,
+    window_at,
+)
 from atmand.core.records import BarFlag
 
 __all__ = [

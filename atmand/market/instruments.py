@@ -12,12 +12,12 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from atmand.errors import AtmandError
-from atmand.market.sessions import FUTURES, OPTIONS, WITH_DERIVATIVES, WITHOUT_DERIVATIVES
+from atmand.market.sessions import FUTURES, OPTIONS, WITH_DERIVATIVES, WITHOUT_DERIVATIVES, regular_windows
 from atmand.market.tables import load_table
 
 __all__ = [
@@ -71,10 +71,6 @@ _INDICES: Final = {
     "BANKEX": "BANKEX",
 }
 """Kite's symbol of the index behind a derivative's name. Source: Kite's instrument dump."""
-
-
-_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
-_EXPIRES: Final = time(15, 30)
 
 
 class InstrumentError(AtmandError):
@@ -183,11 +179,12 @@ def tick_size(price_paise: int, day: date) -> int:
 
 
 def expiry_ns(instrument: Instrument) -> int:
-    """Return when a derivative ends: the equity market's close (15:30 in India) of its last day; 0 for all else."""
+    """Return when a derivative ends: the close of its segment's ordinary hours on its last day; 0 for all else."""
     if instrument.expiry is None:
         return 0
-    close = datetime.combine(instrument.expiry, _EXPIRES, _INDIA)
-    return int(close.timestamp()) * 1_000_000_000
+    group = _SESSION_GROUPS.get(instrument.segment, FUTURES)
+    hours = [window for window in regular_windows(instrument.expiry) if window.group == group]
+    return max(window.close_ns for window in hours)
 
 
 def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:

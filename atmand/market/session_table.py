@@ -201,7 +201,7 @@ def _remedy(place: str) -> str:
         "segments": f"name some of {', '.join(GROUPS)}",
         "phase": f"name one of {', '.join(phase for phase in Phase if phase is not Phase.CLOSED)}",
         "kind": f"name one of {', '.join(get_args(_Kind))}",
-        "windows": "write [{ phase = \"continuous\", from = 18:00:00, to = 19:00:00 }]",
+        "windows": 'write [{ phase = "continuous", from = 18:00:00, to = 19:00:00 }]',
     }.get(key, "docs/sessions.md lists the tables and their keys")
 
 

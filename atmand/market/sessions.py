@@ -51,6 +51,7 @@ __all__ = [
     "next_open",
     "next_session",
     "ns",
+    "own_calendar",
     "phase",
     "regular_windows",
     "session_date",
@@ -212,6 +213,11 @@ class Calendar:
 def calendar() -> Calendar:
     """Return the calendar in force."""
     return _in_force[0]
+
+
+def own_calendar() -> Calendar:
+    """Return our own calendar, without a user's file."""
+    return _OWN
 
 
 def use_calendar(chosen: Calendar | None) -> None:

@@ -37,7 +37,7 @@ from atmand.errors import AtmandError
 from atmand.market.instruments import Instrument
 from atmand.market.sessions import WITHOUT_DERIVATIVES, Window, regular_windows, session_date, windows
 
-__all__ = ["BarDriver", "DrivenMarket", "days_of", "session_windows"]
+__all__ = ["BarDriver", "DrivenMarket", "days_of", "in_sessions", "session_windows"]
 
 _MINUTE_NS: Final = 60_000_000_000
 _DAY_NS: Final = 86_400_000_000_000
@@ -183,6 +183,15 @@ def days_of(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
     starts = np.flatnonzero(np.diff((times + IST_NS) // _DAY_NS)) + 1
     for first, last in pairwise([0, *starts.tolist(), len(times)]):
         yield session_date(int(times[first])), slice(first, last)
+
+
+def in_sessions(times: NDArray[np.int64], groups: Collection[int]) -> dict[int, NDArray[np.bool_]]:
+    """Say which minutes, in their order, lie in each group's windows: what is quoted outside them makes no bar."""
+    inside = {group: np.zeros(len(times), np.bool_) for group in groups}
+    for day, places in days_of(times):
+        for window in session_windows(day, groups):
+            inside[window.group][places] |= (times[places] >= window.open_ns) & (times[places] < window.close_ns)
+    return inside
 
 
 def _command(code: Command) -> Draft:

@@ -25,7 +25,7 @@ from atmand.core.state import book_hours, day_of, table
 from atmand.errors import AtmandError
 from atmand.lang.batch import BatchProgram, build_batch
 from atmand.market.costs import COSTS, cost_rows
-from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, session_windows
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions, session_windows
 
 __all__ = ["Batch", "BatchRun", "is_batchable"]
 
@@ -80,7 +80,7 @@ class Batch:
         self._program, self._market = program, market
         self._templates: dict[int, NDArray[np.uint8]] = {}
         self._batch: BatchProgram = build_batch(program, alone=len(market.pairs) == 1)
-        inside = _in_sessions(times, market.groups)
+        inside = in_sessions(times, market.groups)
         traded = np.logical_or.reduce([*inside.values()])
         mine = np.stack([inside[group] for _, group in market.instruments], axis=1)
         self.times, self._present = times[traded], (present & mine)[traded]
@@ -145,15 +145,6 @@ class Batch:
             driver.open(day_of(int(self._days["date"][0])), room=int(self._days["windows_n"].max()))
             self._templates[kept] = driver.engine.layout.arena
         return self._templates[kept].copy()
-
-
-def _in_sessions(times: NDArray[np.int64], groups: Collection[int]) -> dict[int, NDArray[np.bool_]]:
-    """Say which minutes lie in each group's windows: what is quoted outside them makes no bar."""
-    inside = {group: np.zeros(len(times), np.bool_) for group in groups}
-    for day, places in days_of(times):
-        for window in session_windows(day, groups):
-            inside[window.group][places] |= (times[places] >= window.open_ns) & (times[places] < window.close_ns)
-    return inside
 
 
 def _sessions(
