@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date, time, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -101,7 +101,7 @@ class Special(_Row):
 
 
 class Halt(_Row):
-    """Trading stopped `from` and went on at `to` (not again where it is missing), after a pre-open of so many minutes."""
+    """Trading stopped `from` and went on at `to`, after a pre-open of so many minutes; without `to` it did not."""
 
     day: date
     source: str = Field(min_length=1)

@@ -201,11 +201,11 @@ def groups_of(symbols: Sequence[str], times: NDArray[np.int64], present: NDArray
     """
     last = list(days_of(times))[-1:]
     ends = [{w.close_ns for w in session_windows(day, (group,))} for day, _ in last for group in _SHARES]
-    traded_late = np.ones(len(symbols), np.bool_)
+    traded_late = [True] * len(symbols)
     if ends and ends[0] != ends[1]:
         inside = in_sessions(times, _SHARES)
-        traded_late = present[inside[WITHOUT_DERIVATIVES] & ~inside[WITH_DERIVATIVES]].any(axis=0)
-    shares = [WITHOUT_DERIVATIVES if late else WITH_DERIVATIVES for late in traded_late.tolist()]
+        traded_late = np.any(present[inside[WITHOUT_DERIVATIVES] & ~inside[WITH_DERIVATIVES]], axis=0).tolist()
+    shares = [WITHOUT_DERIVATIVES if late else WITH_DERIVATIVES for late in traded_late]
     return [
         FUTURES if symbol.startswith(("NFO:", "BFO:")) else group for symbol, group in zip(symbols, shares, strict=True)
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -141,3 +143,11 @@ def test_a_mistake_is_told_with_file_place_value_and_remedy(text: str, told: str
 def test_an_empty_file_changes_nothing() -> None:
     day = date(2026, 8, 3)
     assert calendar_with("", "mine.toml").windows(day, phase=None) == own_calendar().windows(day, phase=None)
+
+
+def test_the_example_of_the_documentation_is_a_good_file() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text("utf-8")
+    example = next(text for text in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[[special]]" in text)
+    shown = calendar_with(example, "docs/sessions.md")
+    assert shown.last == date(2027, 12, 31)
+    assert shown.is_open(OPTIONS, ns(date(2027, 1, 4), "16:30"))

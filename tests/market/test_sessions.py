@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -370,3 +371,11 @@ def test_a_halt_leaves_windows_ordered_and_disjoint_and_never_trades_inside(
         assert all(one.close_ns <= after.open_ns for one, after in pairwise(own))
         trading = [one for one in own if one.phase is Phase.CONTINUOUS]
         assert not any(one.open_ns < resume_ns and one.close_ns > stop_ns for one in trading)
+
+
+def test_the_exchanges_own_daily_files_have_the_sessions_of_the_calendar(data_directory: Path) -> None:
+    pl = pytest.importorskip("polars")
+    daily = pl.read_parquet(data_directory / "bars" / "nse_eq_daily_2024-2026.parquet")
+    traded = set(daily["date"].cast(pl.Date).to_list())
+    first, last = min(traded), max(traded)
+    assert {day for day in every_day() if first <= day <= last and windows(day)} == traded
