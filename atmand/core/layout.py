@@ -67,7 +67,7 @@ INSTRUMENT: Final = np.dtype(
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
         *_rows("first_series", "first_pair", "first_order", "last_order", "buys", "sells", "sector"),
         *_rows("fresh_cause", "fresh", "stirred_cause"),
-        *_rows("underlying", "expiry_ns", "strike", "right"),
+        *_rows("underlying", "expiry_ns", "strike", "right", "close_ns"),
         *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
         ("ask", LEVEL, (DEPTH,)),
