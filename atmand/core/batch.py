@@ -244,8 +244,8 @@ def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
                 instrument.tick_ns = h.time_ns
                 instrument.minute_began = 1 if step == 0 else 0
                 _quote(instrument, columns[4, index], _levels(t, instrument, columns[4, index]))
-                note_touch(t, index)
                 if instrument.first_order >= 0:
+                    note_touch(t, index)
                     match_instrument(t, index)
                 watch_exits(t, index)
                 net_orders(t)

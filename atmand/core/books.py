@@ -238,27 +238,29 @@ def _load_orders(
         pairs[_SLOT_OF[Purpose(row["purpose"])]][place] = slot
         slot += 1
     chosen, every = orders[:slot], np.zeros(slot, np.int64)
-    header = layout.arena[: ARENA.itemsize].view(ARENA)
-    _link_both(chosen["instrument"], chosen, ("next", "previous"), instruments, "order")
-    _link_both(every, chosen, ("next_working", "previous_working"), header, "working")
-    instruments["buys"] = instruments["sells"] = 0
-    np.add.at(instruments["buys"], chosen["instrument"][chosen["side"] > 0], 1)
-    np.add.at(instruments["sells"], chosen["instrument"][chosen["side"] < 0], 1)
+    header, queues = layout.arena[: ARENA.itemsize].view(ARENA), table(layout.arena, "queues")
+    ends = instruments["first_order"], queues["last_order"]
+    _link_both(chosen["instrument"], chosen["next"], chosen["previous"], *ends)
+    ends = header["first_working"], header["last_working"]
+    _link_both(every, chosen["next_working"], chosen["previous_working"], *ends)
+    queues["buys"] = queues["sells"] = 0
+    np.add.at(queues["buys"], chosen["instrument"][chosen["side"] > 0], 1)
+    np.add.at(queues["sells"], chosen["instrument"][chosen["side"] < 0], 1)
 
 
 def _link_both(
-    owners: NDArray[Any], rows: NDArray[Any], names: tuple[str, str], heads: NDArray[Any], what: str
+    owners: NDArray[Any], following: NDArray[Any], previous: NDArray[Any], first: NDArray[Any], last: NDArray[Any]
 ) -> None:
-    """Link the rows of each owner in their order, to both sides; `heads` are the owners' rows."""
-    following, previous = names
-    rows[following] = rows[previous] = heads[f"first_{what}"] = heads[f"last_{what}"] = -1
+    """Link the rows of each owner in their order, to both sides; `first` and `last` are where an owner's list ends."""
+    for links in (following, previous, first, last):
+        links[:] = -1
     for place, owner in enumerate(owners.tolist()):
-        last = int(heads[f"last_{what}"][owner])
-        if last < 0:
-            heads[f"first_{what}"][owner] = place
+        before = int(last[owner])
+        if before < 0:
+            first[owner] = place
         else:
-            rows[following][last], rows[previous][place] = place, last
-        heads[f"last_{what}"][owner] = place
+            following[before], previous[place] = place, before
+        last[owner] = place
 
 
 def apply_fills(document: dict[str, Any], manifest: Manifest, keys: Sequence[str], rows: NDArray[Any]) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "ORDER",
     "PAIR",
     "PAIR_BYTES",
+    "QUEUE",
     "SERIES",
     "SERIES_BYTES",
     "SUBSCRIPTION",
@@ -65,8 +66,7 @@ INSTRUMENT: Final = np.dtype(
     [
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
-        *_rows("first_series", "first_pair", "first_order", "last_order", "buys", "sells", "sector"),
-        *_rows("fresh_cause", "fresh", "stirred_cause"),
+        *_rows("first_series", "first_pair", "first_order", "sector"),
         *_rows("underlying", "expiry_ns", "strike", "right", "close_ns"),
         *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
@@ -74,6 +74,13 @@ INSTRUMENT: Final = np.dtype(
     ],
     align=True,
 )
+
+QUEUE: Final = np.dtype(_rows("last_order", "buys", "sells", "fresh_cause", "fresh", "stirred_cause"))
+"""What an instrument's orders are reckoned by; apart from its row, which every tick loads.
+
+The end of its list, its orders by side, how many of them the record `fresh_cause` made, and the record in which they
+were put down to be netted.
+"""
 
 SERIES: Final = np.dtype(
     [
@@ -208,6 +215,7 @@ _COUNTERS: Final = (
 
 TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "instruments": INSTRUMENT,
+    "queues": QUEUE,
     "tokens": TOKEN,
     "windows": WINDOW,
     "series": SERIES,
@@ -262,6 +270,7 @@ ARENA: Final = np.dtype(
 
 
 INSTRUMENT_BYTES: Final = INSTRUMENT.itemsize
+_QUEUE_BYTES: Final = QUEUE.itemsize
 _TOKEN_BYTES: Final = TOKEN.itemsize
 _WINDOW_BYTES: Final = WINDOW.itemsize
 SERIES_BYTES: Final = SERIES.itemsize
@@ -291,6 +300,11 @@ def header_of(t):  # type: ignore[no-untyped-def]
 @kernel
 def instrument_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).instruments_at + index * INSTRUMENT_BYTES, INSTRUMENT)
+
+
+@kernel
+def queue_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).queues_at + index * _QUEUE_BYTES, QUEUE)
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy as np
 from atmand.core.exits import arm
 from atmand.core.fills import fill_netted
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at
+from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at, queue_at
 from atmand.core.orders import transition
 from atmand.core.risk import crosses_own
 from atmand.core.sorting import sort_rows
@@ -51,7 +51,7 @@ def net_orders(t):  # type: ignore[no-untyped-def]
     sort_rows(t, h.meetings_at, n)
     for place in range(n):
         index = meeting_at(t, place).row
-        instrument_at(t, index).stirred_cause = 0
+        queue_at(t, index).stirred_cause = 0
         while _net_one(t, index):
             pass
 
@@ -59,10 +59,11 @@ def net_orders(t):  # type: ignore[no-untyped-def]
 @kernel
 def _net_one(t, instrument_index):  # type: ignore[no-untyped-def]
     """Net the first two orders of an instrument that meet; say whether there were such."""
+    queue = queue_at(t, instrument_index)
+    if queue.buys == 0 or queue.sells == 0:
+        return False
     h = header_of(t)
     instrument = instrument_at(t, instrument_index)
-    if instrument.buys == 0 or instrument.sells == 0:
-        return False
     price = mid_price(instrument.bid[0].price, instrument.ask[0].price, instrument.tick)
     slot = instrument.first_order if price > 0 else np.int64(-1)
     while slot >= 0:

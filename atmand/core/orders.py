@@ -13,7 +13,7 @@ import numpy as np
 from atmand.core.audit import emit, tag
 from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at
+from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at, queue_at
 from atmand.core.records import Kind
 from atmand.core.words import OrderState, Purpose, Reason
 
@@ -122,7 +122,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.touched = 0
     o.netted = 0
     _link(t, o, slot)
-    _note_order(h, instrument_at(t, o.instrument))
+    _note_order(h, queue_at(t, o.instrument))
     note_touch(t, o.instrument)
     if o.expires_ns > 0:
         h.next_due_ns = min(h.next_due_ns, o.expires_ns)
@@ -174,40 +174,40 @@ def _free_slot(t):  # type: ignore[no-untyped-def]
 def _link(t, o, slot):  # type: ignore[no-untyped-def]
     """Put an order behind the others in both lists: older orders meet the market, and expire, first."""
     h = header_of(t)
-    instrument = instrument_at(t, o.instrument)
+    queue = queue_at(t, o.instrument)
     o.next = o.next_working = -1
-    o.previous, o.previous_working = instrument.last_order, h.last_working
+    o.previous, o.previous_working = queue.last_order, h.last_working
     if o.previous >= 0:
         order_at(t, o.previous).next = slot
     else:
-        instrument.first_order = slot
+        instrument_at(t, o.instrument).first_order = slot
     if o.previous_working >= 0:
         order_at(t, o.previous_working).next_working = slot
     else:
         h.first_working = slot
-    instrument.last_order = h.last_working = slot
-    instrument.buys += 1 if o.side > 0 else 0
-    instrument.sells += 1 if o.side < 0 else 0
+    queue.last_order = h.last_working = slot
+    queue.buys += 1 if o.side > 0 else 0
+    queue.sells += 1 if o.side < 0 else 0
 
 
 @kernel
-def _note_order(h, instrument):  # type: ignore[no-untyped-def]
+def _note_order(h, queue):  # type: ignore[no-untyped-def]
     """Count the orders that this record made in an instrument."""
-    if instrument.fresh_cause != h.sequence:
-        instrument.fresh_cause = h.sequence
-        instrument.fresh = 0
-    instrument.fresh += 1
+    if queue.fresh_cause != h.sequence:
+        queue.fresh_cause = h.sequence
+        queue.fresh = 0
+    queue.fresh += 1
 
 
 @kernel
 def note_touch(t, instrument_index):  # type: ignore[no-untyped-def]
     """Note an instrument whose orders of this record may meet: one was made, or its touch moved."""
     h = header_of(t)
-    instrument = instrument_at(t, instrument_index)
-    if instrument.fresh_cause != h.sequence or instrument.fresh < 2 or instrument.stirred_cause == h.sequence:
+    queue = queue_at(t, instrument_index)
+    if queue.fresh_cause != h.sequence or queue.fresh < 2 or queue.stirred_cause == h.sequence:
         return
     if h.netting:
-        instrument.stirred_cause = h.sequence
+        queue.stirred_cause = h.sequence
         row = meeting_at(t, h.stirred)
         row.first = 0.0
         row.second = instrument_index
@@ -220,15 +220,15 @@ def note_touch(t, instrument_index):  # type: ignore[no-untyped-def]
 def _unlink(t, o):  # type: ignore[no-untyped-def]
     """Take an order out of both lists."""
     h = header_of(t)
-    instrument = instrument_at(t, o.instrument)
+    queue = queue_at(t, o.instrument)
     if o.previous >= 0:
         order_at(t, o.previous).next = o.next
     else:
-        instrument.first_order = o.next
+        instrument_at(t, o.instrument).first_order = o.next
     if o.next >= 0:
         order_at(t, o.next).previous = o.previous
     else:
-        instrument.last_order = o.previous
+        queue.last_order = o.previous
     if o.previous_working >= 0:
         order_at(t, o.previous_working).next_working = o.next_working
     else:
@@ -238,8 +238,8 @@ def _unlink(t, o):  # type: ignore[no-untyped-def]
     else:
         h.last_working = o.previous_working
     o.next = -1
-    instrument.buys -= 1 if o.side > 0 else 0
-    instrument.sells -= 1 if o.side < 0 else 0
+    queue.buys -= 1 if o.side > 0 else 0
+    queue.sells -= 1 if o.side < 0 else 0
 
 
 @routine

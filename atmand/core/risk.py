@@ -12,7 +12,7 @@ import numpy as np
 from atmand.core.bars import in_windows
 from atmand.core.exposure import committed, entering, equity_of
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at, queue_at
 from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
 from atmand.core.words import OrderState, Reason
@@ -153,9 +153,9 @@ def protected_limit(h, instrument, side):  # type: ignore[no-untyped-def]
 @kernel
 def crosses_own(t, instrument_index, account, side, limit):  # type: ignore[no-untyped-def]
     """Say whether an order would meet one of the account's own working orders in the market."""
-    instrument = instrument_at(t, instrument_index)
-    against = instrument.sells if side > 0 else instrument.buys
-    slot = instrument.first_order if against > 0 else np.int64(-1)
+    queue = queue_at(t, instrument_index)
+    against = queue.sells if side > 0 else queue.buys
+    slot = instrument_at(t, instrument_index).first_order if against > 0 else np.int64(-1)
     while slot >= 0:
         o = order_at(t, slot)
         working = o.state == _SENT or o.state == _OPEN or o.state == _PART

@@ -99,6 +99,7 @@ def lay_out(
     arena, extra_at = allocate(
         {
             "instruments": len(instruments),
+            "queues": len(instruments),
             "tokens": tokens,
             "windows": len(windows),
             "series": len(series),
@@ -235,7 +236,8 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
     ):  # fmt: skip
         instruments[name] = rows[name]
     instruments["sector"] = rows["sector"]
-    for name in ("first_series", "first_pair", "first_order", "last_order"):
+    table(arena, "queues")["last_order"] = -1
+    for name in ("first_series", "first_pair", "first_order"):
         instruments[name] = -1
     instruments["volume_known"] = opened_before
     instruments["gap_ns"] = 0 if opened_before else time_ns

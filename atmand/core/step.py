@@ -175,7 +175,8 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
     if tick.packet == _FULL_PACKET and not _is_repeated(instrument, tick):
         _take_quote(instrument, tick)
-        note_touch(t, index)
+        if instrument.first_order >= 0:
+            note_touch(t, index)
     if in_windows(t, instrument.group, instrument.exchange_ns):
         volume = _traded_since(instrument, tick)
         flags = np.int64(0) if tick.exchange_ns > 0 else np.int64(_CORE_TIME)
