@@ -17,7 +17,7 @@ from atmand.core.orders import fill_netted, transition
 from atmand.core.risk import crosses_own
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
-__all__ = ["mid_price", "net_orders"]
+__all__ = ["mid_price", "net_instrument", "net_orders"]
 
 _HELD: Final = np.int64(OrderState.HELD)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -47,6 +47,14 @@ def net_orders(t):  # type: ignore[no-untyped-def]
         return
     for index in range(h.instruments_n):
         while _net_one(t, index):
+            pass
+
+
+@routine
+def net_instrument(t, instrument_index):  # type: ignore[no-untyped-def]
+    """Net this record's orders of one instrument again: another of its ticks has moved the price that they meet at."""
+    if header_of(t).netting:
+        while _net_one(t, instrument_index):
             pass
 
 
