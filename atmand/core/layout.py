@@ -69,7 +69,7 @@ INSTRUMENT: Final = np.dtype(
         ("bid", _LEVEL, (DEPTH,)),
         ("ask", _LEVEL, (DEPTH,)),
         *_rows("first_pair", "gap_ns", "token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band"),
-        *_rows("cost_group", "tradable", "sector", "expiry_ns", "strike", "right"),
+        *_rows("cost_group", "tradable", "sector", "expiry_ns", "strike", "right", "close_ns"),
     ],
     align=True,
 )
