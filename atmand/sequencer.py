@@ -15,26 +15,28 @@ from numpy.typing import NDArray
 
 from atmand.core.engine import Engine
 from atmand.core.opening import Draft
-from atmand.core.records import EMPTY, Kind, Record, body_of, version_of
+from atmand.core.records import EMPTY, Kind, body_of, version_of
 from atmand.journal.writer import JournalWriter
 
 __all__ = ["Sequencer", "audit_drafts"]
 
-_TIMER: Final = Draft(Kind.TIMER, body_of(Kind.TIMER), 0)
-_AUDIT_HEAD: Final = np.zeros(1, EMPTY)
+# Plain numbers: a member of an enumeration costs many times as much where a record is packed.
+_FRAME: Final = int(Kind.FRAME)
+_TIMER: Final = int(Kind.TIMER)
+_AUDIT: Final = int(Kind.AUDIT)
+_TIMER_BODY: Final = body_of(Kind.TIMER)
+_AUDIT_HEAD: Final = bytes(EMPTY.itemsize)
+_ROWS_A_RECORD: Final = 512
+_AUDIT_VERSION: Final = version_of(Kind.AUDIT)
 
 
 def audit_drafts(outputs: NDArray[Any]) -> list[Draft]:
-    """Cut audit rows into records: each run of one kind is one record."""
-    kinds = outputs["kind"]
-    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(outputs)]
+    """Cut audit rows into records between two causes: one, or as many as some hundred rows have."""
+    causes = np.flatnonzero(np.diff(outputs["cause"])) + 1
+    cuts = causes[np.flatnonzero(np.diff(causes // _ROWS_A_RECORD, prepend=0))]
+    edges = [0, *cuts.tolist(), len(outputs)]
     return [
-        Draft(
-            kind := Kind(int(kinds[first])),
-            body_of(kind, _AUDIT_HEAD, outputs[first:last]),
-            last - first,
-            version_of(kind),
-        )
+        Draft(Kind.AUDIT, _AUDIT_HEAD + outputs[first:last].tobytes(), last - first, _AUDIT_VERSION)
         for first, last in pairwise(edges)
     ]
 
@@ -51,12 +53,13 @@ class Sequencer:
     def put(self, draft: Draft, time_ns: int, *, source: int = 0, connection: int = 0) -> int:
         """Append and apply one record received at `time_ns`; return its sequence."""
         self.advance(time_ns)
-        return self._append(draft, time_ns, source, connection)
+        return self._append(int(draft.kind), time_ns, draft.body, draft.rows, draft.version, source, connection)
 
     def frame(self, body: bytes, time_ns: int, *, source: int, connection: int) -> int:
         """Append and apply market data as it came."""
-        self.advance(time_ns)
-        return self._append(Draft(Kind.FRAME, body, 0), time_ns, source, connection)
+        if self._engine.next_due_ns <= time_ns:
+            self.advance(time_ns)
+        return self._append(_FRAME, time_ns, body, 0, 1, source, connection)
 
     def advance(self, time_ns: int) -> None:
         """Stamp the timers that are due up to `time_ns`, each at the first grid point at or past its due time."""
@@ -66,23 +69,16 @@ class Sequencer:
             due_ns = max(-(-engine.next_due_ns // grid_ns) * grid_ns, self.time_ns + 1)
             if due_ns > time_ns:
                 return
-            self._append(_TIMER, due_ns, 0, 0)
+            self._append(_TIMER, due_ns, _TIMER_BODY, 0, 1, 0, 0)
 
-    def _append(self, draft: Draft, time_ns: int, source: int, connection: int) -> int:
-        self.time_ns = max(self.time_ns + 1, time_ns)
-        sequence = self._writer.append(
-            draft.kind,
-            self.time_ns,
-            draft.body,
-            draft.rows,
-            version=draft.version,
-            source=source,
-            connection=connection,
-        )
-        record = Record(draft.kind, sequence, self.time_ns, draft.body, draft.rows, draft.version, source, connection)
+    def _append(
+        self, kind: int, time_ns: int, body: bytes, rows: int, version: int, source: int, connection: int
+    ) -> int:
+        self.time_ns = time_ns = max(self.time_ns + 1, time_ns)
+        record = self._writer.put(kind, time_ns, body, rows, version, source, connection)
         outputs = self._engine.apply(record)
         if len(outputs):
-            for audit in audit_drafts(outputs):
-                self._writer.append(audit.kind, self.time_ns, audit.body, audit.rows, version=audit.version)
+            audit = _AUDIT_HEAD + outputs.tobytes()
+            self._writer.put(_AUDIT, time_ns, audit, len(outputs), _AUDIT_VERSION, 0, 0)
             self._on_outputs(outputs)
-        return sequence
+        return record.sequence

@@ -31,14 +31,13 @@ _AIM_US: Final = 25.0
 _AIM_SPREAD: Final = 5.0
 _DEFINITION: Final = """A frame is one WebSocket message with a full packet (184 bytes, five levels of depth a side) of
 every instrument. *Engine alone* is `Engine.apply` called from Python: decode, quotes, bars, matching, stops. *With
-journal* is what the daemon's loop does: sequence, checksum, append, apply, and audit rows back into the journal on
-disk, whose thread writes meanwhile. *Prototype* decodes, keeps bars and previews four indicators, and knows no order.
-*Bar close* is the timer record that closes the minute's bar of every instrument, folds RSI, MACD and ATR of every
-strategy, evaluates the rules, checks risk, makes orders and marks the books; it is not among the frames. A session of
-375 minutes from generated ticks, the first 40 minutes left out; frames come at a pace (500 a second with 100
+journal* is what the daemon's loop does: sequence, append, apply, and audit rows back into the journal on disk, whose
+thread makes the checksums and writes meanwhile. *Prototype* decodes, keeps bars and previews four indicators, and knows
+no order. *Bar close* is the timer record that closes the minute's bar of every instrument, folds RSI, MACD and ATR of
+every strategy, evaluates the rules, checks risk, makes orders and marks the books; it is not among the frames. A
+session of 375 minutes from generated ticks, the first 40 minutes left out; frames come at a pace (500 a second with 100
 instruments), so that caches are as cold as a daemon's; microseconds, less what the thread waited for a processor that
-something else had (Linux tells it in `schedstat`); *wall* is with that wait. Here the rest of a frame's time is in the
-thread of the journal, which takes turns with the loop for Python's lock."""
+something else had (Linux tells it in `schedstat`); *wall* is with that wait."""
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def adjust(layout: Layout, record: Record) -> None:
 def _adjust_market(layout: Layout, instrument: int, new: int, old: int, ex_ns: int) -> None:
     instruments, pairs = table(layout.arena, "instruments"), table(layout.arena, "pairs")
     instruments["last_price"][instrument] = _divided(instruments["last_price"][instrument], new, old)
-    instruments["quoted"][instrument] = 0
+    instruments["quoted"][instrument] = instruments["calm"][instrument] = 0
     for row in table(layout.arena, "series"):
         if row["instrument"] != instrument:
             continue

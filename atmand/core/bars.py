@@ -116,10 +116,13 @@ def tick_into_bars(t, instrument_index, price, volume, bucket_ns, flags):  # typ
     index = instrument.first_series
     while index >= 0:
         series = series_at(t, index)
-        start_ns = _bucket_ns(h, series.period_ns, bucket_ns)
-        if start_ns == series.building.start_ns:
+        into_ns = bucket_ns - series.building.start_ns
+        if 0 <= into_ns < series.period_ns:  # no window goes past midnight, where bars are anchored anew
             _add_tick(series.building, price, volume, flags)
-        elif start_ns == series.pending.start_ns:
+            index = series.next
+            continue
+        start_ns = _bucket_ns(h, series.period_ns, bucket_ns)
+        if start_ns == series.pending.start_ns:
             _add_tick(series.pending, price, volume, flags)
         elif start_ns < series.closed_ns or start_ns < series.building.start_ns:
             h.late_ticks += 1

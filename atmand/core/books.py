@@ -148,6 +148,7 @@ def load_books(layout: Layout, document: dict[str, Any]) -> list[str]:
     _load_orders(layout, document["orders"], books, keys, places)
     _load_prices(table(arena, "instruments"), keys, document.get("prices", {}))
     _sum_cash(arena, len(accounts))
+    table(arena, "instruments")["calm"] = 0
     header["next_due_ns"] = 0
     return lost
 

@@ -46,6 +46,7 @@ def in_price(average, written):  # type: ignore[no-untyped-def]
 def take_terms(instrument, pair, verdict):  # type: ignore[no-untyped-def]
     """Take over the moving distances that a closed bar came to; what has no value on it is off until it has one."""
     marks = verdict.percent_of
+    instrument.calm = 0
     pair.trail_distance = distance(instrument, verdict.trail, marks & _TRAIL_PERCENT)
     pair.trail_after = distance(instrument, verdict.trail_after, marks & _AFTER_PERCENT)
     pair.breakeven = distance(instrument, verdict.breakeven, marks & _EVEN_PERCENT)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from atmand.core.jit import kernel, record_at
 from atmand.core.records import AUDIT
 from atmand.core.sorting import KEYED, KEYED_BYTES
-from atmand.core.ticks import DEPTH, LEVEL
+from atmand.core.ticks import DEPTH
 from atmand.market.costs import COSTS
 
 __all__ = [
@@ -62,18 +62,25 @@ TOKEN: Final = np.dtype(_rows("token", "instrument"))
 
 WINDOW: Final = np.dtype(_rows("group", "open_ns", "close_ns"))
 
+_LEVEL: Final = np.dtype(_rows("price", "quantity"))
+
 INSTRUMENT: Final = np.dtype(
     [
-        *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
-        *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
-        *_rows("first_series", "first_pair", "first_order", "sector"),
-        *_rows("underlying", "expiry_ns", "strike", "right", "close_ns"),
-        *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
-        ("bid", LEVEL, (DEPTH,)),
-        ("ask", LEVEL, (DEPTH,)),
+        *_rows("group", "last_price", "newest_ns", "exchange_ns", "tick_ns", "quoted", "print", "volume"),
+        *_rows("volume_known", "minute_ns", "minute_volume", "last_minute_volume", "minute_began"),
+        *_rows("first_series", "first_order", "underlying", "calm", "calm_low", "calm_high", "calm_bid", "calm_ask"),
+        ("bid", _LEVEL, (DEPTH,)),
+        ("ask", _LEVEL, (DEPTH,)),
+        *_rows("first_pair", "gap_ns", "token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band"),
+        *_rows("cost_group", "tradable", "sector", "expiry_ns", "strike", "right", "close_ns"),
     ],
     align=True,
 )
+"""An instrument; what every tick touches comes first, so that it lies together.
+
+Where `calm` is 1, a tick whose price lies between `calm_low` and `calm_high`, its bid below `calm_bid` and its ask
+above `calm_ask`, can do nothing to any order or position; whatever changes one of those sets it to 0.
+"""
 
 QUEUE: Final = np.dtype(_rows("last_order", "buys", "sells", "fresh_cause", "fresh", "stirred_cause"))
 """What an instrument's orders are reckoned by; apart from its row, which every tick loads.
@@ -84,10 +91,10 @@ were put down to be netted.
 
 SERIES: Final = np.dtype(
     [
-        *_rows("instrument", "period_ns", "next", "first_pair", "ring_at", "ring_size", "count", "closed_ns"),
-        *_rows("first_subscription"),
+        *_rows("period_ns", "next", "closed_ns"),
         ("building", BAR),
         ("pending", BAR),
+        *_rows("instrument", "first_pair", "ring_at", "ring_size", "count", "first_subscription"),
     ],
     align=True,
 )

@@ -20,7 +20,16 @@ from atmand.core.risk import crosses_own, protected_limit
 from atmand.core.ticks import DEPTH
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
-__all__ = ["expire_orders", "match_instrument", "request_exit", "request_reduction", "submit", "watch_exits"]
+__all__ = [
+    "expire_orders",
+    "is_calm",
+    "match_instrument",
+    "meet_market",
+    "request_exit",
+    "request_reduction",
+    "submit",
+    "watch_exits",
+]
 
 _HELD: Final = np.int64(OrderState.HELD)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -63,6 +72,7 @@ def request_exit(t, pair_index, reason):  # type: ignore[no-untyped-def]
     Where the book has no touch or the table no row, the reason stays and the next tick tries again.
     """
     pair = pair_at(t, pair_index)
+    instrument_at(t, pair.instrument).calm = 0
     cancel(t, pair.entry_order, _BY_REPLACEMENT)
     if pair.quantity == 0 or (pair.exit_order >= 0 and not _is_reduction(t, pair.exit_order)):
         return
@@ -116,6 +126,76 @@ def _clear_way(t, pair_index, side, limit):  # type: ignore[no-untyped-def]
         ):
             end_order(t, slot, _CANCELLED, _BY_SELF_CROSS)
         slot = following
+
+
+@kernel
+def is_calm(instrument):  # type: ignore[no-untyped-def]
+    """Say whether the tick that has just arrived can do nothing to the instrument's orders and positions."""
+    return (
+        instrument.calm != 0
+        and instrument.calm_low < instrument.last_price < instrument.calm_high
+        and instrument.bid[0].price < instrument.calm_bid
+        and instrument.ask[0].price > instrument.calm_ask
+    )
+
+
+@routine
+def meet_market(t, instrument_index):  # type: ignore[no-untyped-def]
+    """Let an instrument's orders and positions meet the tick that has just arrived.
+
+    Where nothing came of it, remember between which prices nothing will.
+    """
+    instrument = instrument_at(t, instrument_index)
+    instrument.calm = 1
+    if instrument.first_order >= 0:
+        match_instrument(t, instrument_index)
+    watch_exits(t, instrument_index)
+    if instrument.calm:
+        instrument.calm = 1 if _orders_rest(t, instrument) and _positions_rest(t, instrument) else 0
+
+
+@kernel
+def _orders_rest(t, instrument):  # type: ignore[no-untyped-def]
+    """Say whether all orders are targets at rest, and put down the touch that would reach the first of them."""
+    instrument.calm_bid = _UNBOUNDED
+    instrument.calm_ask = -1
+    slot = instrument.first_order
+    if slot >= 0 and header_of(t).session_flags & _BAR_PATH:
+        return False
+    while slot >= 0:
+        o = order_at(t, slot)
+        if o.purpose != _TARGET or (o.state != _OPEN and o.state != _PARTIAL):
+            return False
+        if o.side < 0:
+            instrument.calm_bid = min(instrument.calm_bid, o.limit)
+        else:
+            instrument.calm_ask = max(instrument.calm_ask, o.limit)
+        slot = o.next
+    return True
+
+
+@kernel
+def _positions_rest(t, instrument):  # type: ignore[no-untyped-def]
+    """Say whether no position waits for anything but a price, and put down the nearest of those on either side."""
+    instrument.calm_low = 0
+    instrument.calm_high = _UNBOUNDED
+    index = instrument.first_pair
+    while index >= 0:
+        pair = pair_at(t, index)
+        if pair.quantity != 0:
+            moves = pair.breakeven != 0 or pair.trail_distance != 0
+            if pair.exit_reason != 0 or (pair.target_price > 0 and pair.target_order < 0):
+                return False
+            if moves and pair.best_price == 0:
+                return False
+            if pair.side > 0:
+                instrument.calm_low = max(instrument.calm_low, pair.stop_price)
+                instrument.calm_high = min(instrument.calm_high, pair.best_price + 1 if moves else _UNBOUNDED)
+            else:
+                instrument.calm_high = min(instrument.calm_high, pair.stop_price if pair.stop_price > 0 else _UNBOUNDED)
+                instrument.calm_low = max(instrument.calm_low, pair.best_price - 1 if moves else 0)
+        index = pair.next_in_instrument
+    return True
 
 
 @routine

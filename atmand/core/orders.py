@@ -71,6 +71,7 @@ def transition(t, order, state, reason):  # type: ignore[no-untyped-def]
         header_of(t).illegal_transitions += 1
         return False
     order.state = state
+    instrument_at(t, order.instrument).calm = 0
     if reason != 0:
         order.reason = reason
     emit(

@@ -55,7 +55,11 @@ __all__ = [
 
 
 class Kind(IntEnum):
-    """Record kinds. Numbers below 64 are folded by the core; numbers from 64 are audit, which the fold skips."""
+    """Record kinds. Numbers below 64 are folded by the core; numbers from 64 are audit, which the fold skips.
+
+    An AUDIT record holds all rows of a cause (of many, in a simulated past); the other audit kinds are those of its
+    rows, and of the records that older journals have.
+    """
 
     SESSION = 1
     INSTRUMENTS = 2
@@ -83,6 +87,7 @@ class Kind(IntEnum):
     AUDIT_ORDER = 66
     AUDIT_FILL = 67
     AUDIT_MARK = 68
+    AUDIT = 69
 
 
 AUDIT_KINDS: Final = frozenset(kind for kind in Kind if kind >= 64)

@@ -22,7 +22,7 @@ from atmand.core.bars import (
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at
 from atmand.core.legs import watch_contract, watch_groups
-from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
+from atmand.core.matching import expire_orders, is_calm, meet_market, request_exit
 from atmand.core.netting import net_orders
 from atmand.core.orders import note_touch
 from atmand.core.records import (
@@ -71,6 +71,11 @@ _FULL_PACKET: Final = 184
 _MINUTE_NS: Final = 60_000_000_000
 _AHEAD_NS: Final = 300_000_000_000
 """A tick that claims to come from so far ahead is not believed: its time would close every tick after it out."""
+_MARK_1: Final = np.int64(0x1E3779B97F4A7C15)
+_MARK_2: Final = np.int64(0x3F58476D1CE4E5B9)
+_MARK_3: Final = np.int64(0x14D049BB133111EB)
+_MARK_4: Final = np.int64(0x56E8FEB86659FD93)
+"""Odd multipliers of a packet's mark."""
 _HASH: Final = 0x9E3779B1
 """Multiplier of the token table's hash; `core/state.py` fills the table with the same one."""
 
@@ -183,12 +188,12 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
         _into_minute(instrument, volume)
         tick_into_bars(t, index, tick.last_price, volume, instrument.exchange_ns, flags)
         if h.decisions and instrument.quoted:
-            if instrument.first_order >= 0:
-                match_instrument(t, index)
-            watch_exits(t, index)
+            if not is_calm(instrument):
+                meet_market(t, index)
             if instrument.underlying >= 0:
                 watch_contract(t, index)
-            net_orders(t)
+            if h.stirred:
+                net_orders(t)
     else:
         h.outside_ticks += 1
 
@@ -204,12 +209,11 @@ def _on_older_tick(t, index, tick):  # type: ignore[no-untyped-def]
 @kernel
 def _is_repeated(instrument, tick):  # type: ignore[no-untyped-def]
     """Say whether a packet is the one before again: its depth may be taken once."""
-    mark = tick.exchange_ns
-    mark = mark * 31 + tick.last_price
-    mark = mark * 31 + tick.volume
-    for level in range(DEPTH):
-        mark = (mark * 31 + tick.bid[level].price) * 31 + tick.bid[level].quantity
-        mark = (mark * 31 + tick.ask[level].price) * 31 + tick.ask[level].quantity
+    mark = tick.exchange_ns + tick.last_price * _MARK_1 + tick.volume * _MARK_2
+    for level in range(DEPTH):  # a level's products wait for nothing, so that they are made at once
+        bid = tick.bid[level].price * _MARK_1 + tick.bid[level].quantity * _MARK_2
+        ask = tick.ask[level].price * _MARK_3 + tick.ask[level].quantity * _MARK_4
+        mark = mark * 31 + bid + ask
     repeated = tick.exchange_ns > 0 and mark == instrument.print
     instrument.print = mark
     return repeated
@@ -218,9 +222,9 @@ def _is_repeated(instrument, tick):  # type: ignore[no-untyped-def]
 @kernel
 def _into_minute(instrument, volume):  # type: ignore[no-untyped-def]
     """Count what trades in a minute of exchange time, for orders that may only take a share of it."""
-    minute_ns = instrument.exchange_ns // _MINUTE_NS * _MINUTE_NS
     instrument.minute_began = 0
-    if minute_ns != instrument.minute_ns:
+    if not 0 <= instrument.exchange_ns - instrument.minute_ns < _MINUTE_NS:
+        minute_ns = instrument.exchange_ns // _MINUTE_NS * _MINUTE_NS
         follows = minute_ns == instrument.minute_ns + _MINUTE_NS
         instrument.last_minute_volume = instrument.minute_volume if follows else 0
         instrument.minute_volume = 0

@@ -13,7 +13,7 @@ import numpy as np
 from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
-from atmand.core.jit import kernel, kernel_rows
+from atmand.core.jit import big_endian, kernel, kernel_rows
 from atmand.core.ticks import DEPTH, MAX_TICKS, TICK, decoded_skipped, decoded_ticks
 from atmand.feed.kite_protocol import price_scale
 
@@ -44,12 +44,12 @@ _SIGNATURES: Final = [
 
 @kernel
 def _u16(frame, at):  # type: ignore[no-untyped-def]
-    return (np.int64(frame[at]) << 8) | np.int64(frame[at + 1])
+    return big_endian(frame, at, 2)
 
 
 @kernel
 def _u32(frame, at):  # type: ignore[no-untyped-def]
-    return (_u16(frame, at) << 16) | _u16(frame, at + 2)
+    return big_endian(frame, at, 4)
 
 
 @kernel

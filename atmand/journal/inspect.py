@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.records import EMPTY, Kind, Record, head_and_rows
+from atmand.core.records import AUDIT_KINDS, EMPTY, Kind, Record, head_and_rows
 from atmand.errors import DamagedError
 from atmand.journal.catalog import SegmentFile, Summary, list_segments
 from atmand.journal.files import DirectoryLock
@@ -122,15 +122,29 @@ def export(
 ) -> Iterator[dict[str, Any]]:
     """Yield records as plain JSON: the header's fields, then head and rows decoded by their dtypes.
 
-    Frames, and bodies whose kind or version is not known here, come as base64 in `body`. Ranges of sequences and of
-    core times (ns UTC, `to_ns` excluded) may be combined. Raises DamagedError as `read` does.
+    Of audit, `kinds` are those of the rows. Frames, and bodies whose kind or version is not known here, come as base64
+    in `body`. Ranges of sequences and of core times (ns UTC, `to_ns` excluded) may be combined. Raises DamagedError as
+    `read` does.
     """
     start = max(first_sequence, _sequence_at(directory, from_ns))
-    for record in read(directory, start, last_sequence, kinds):
+    for record in read(directory, start, last_sequence, _with_audit(kinds)):
         if to_ns is not None and record.time_ns >= to_ns:
             return
-        if record.time_ns >= from_ns:
-            yield as_json(record)
+        if record.time_ns < from_ns:
+            continue
+        document = as_json(record)
+        if record.kind == Kind.AUDIT and kinds is not None and Kind.AUDIT not in kinds:
+            document["rows"] = [row for row in document["rows"] if row["kind"] in kinds]
+            if not document["rows"]:
+                continue
+        yield document
+
+
+def _with_audit(kinds: Container[int] | None) -> Container[int] | None:
+    """Return kinds of records that hold rows of these kinds."""
+    if kinds is None or not any(kind in kinds for kind in AUDIT_KINDS):
+        return kinds
+    return {Kind.AUDIT, *(kind for kind in Kind if kind in kinds)}
 
 
 def _read_through(file: SegmentFile, *, is_last: bool) -> int:

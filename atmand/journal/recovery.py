@@ -32,7 +32,7 @@ __all__ = ["Recovered", "recover"]
 
 log = structlog.get_logger()
 
-_NAMING: Final = (Kind.PROGRAM, Kind.INSTRUMENTS, Kind.AUDIT_FILL)
+_NAMING: Final = (Kind.PROGRAM, Kind.INSTRUMENTS, Kind.AUDIT_FILL, Kind.AUDIT)
 
 
 OnApplied = Callable[[Record, NDArray[Any]], None]
@@ -120,6 +120,7 @@ def _carry_books(directory: Path, snapshot_directory: Path, session: Session) ->
         elif record.kind == Kind.INSTRUMENTS:
             keys = [str(key, "ascii") for key in rows["key"]]
         elif record.sequence > snapshot.sequence and manifest is not None:
-            apply_fills(books, manifest, keys, rows)
-            count += len(rows)
+            fills = rows[rows["kind"] == Kind.AUDIT_FILL]
+            apply_fills(books, manifest, keys, fills)
+            count += len(fills)
     return Recovered(session, count, books=books)

@@ -33,6 +33,11 @@ class Replayed:
     difference: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
+    def count(self, kind: Kind, number: int) -> None:
+        """Count records, or rows of audit, of a kind."""
+        name = kind.name.lower()
+        self.counts[name] = self.counts.get(name, 0) + number
+
     @property
     def identical(self) -> bool:
         return self.difference is None
@@ -77,11 +82,13 @@ def replay(
         if until_ns is not None and record.time_ns > until_ns:
             break
         result.records += 1
-        name = Kind(record.kind).name.lower()
-        result.counts[name] = result.counts.get(name, 0) + 1
         if record.kind in AUDIT_KINDS:
-            recorded.append(head_and_rows(record)[1])
+            rows = head_and_rows(record)[1]
+            recorded.append(rows)
+            for kind, count in zip(*np.unique(rows["kind"], return_counts=True), strict=True):
+                result.count(Kind(int(kind)), int(count))
             continue
+        result.count(Kind(record.kind), 1)
         _settle(result, derived, recorded)
         outputs = engine.apply(record)
         if len(outputs) and on_outputs is not None:

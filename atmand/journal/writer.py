@@ -8,37 +8,38 @@ loses nothing either). What depends on a record waits for one of the last two.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import structlog
 
 from atmand.clocks import monotonic_ns
 from atmand.core.records import Kind, Record, version_of
-from atmand.errors import AtmandError
-from atmand.journal.catalog import SegmentFile, load_summary, save_summary
+from atmand.journal.bell import Bell
 from atmand.journal.files import DirectoryLock
 from atmand.journal.opening import Opened, open_directory
-from atmand.journal.seal import seal
+from atmand.journal.sealer import Rotation, Sealer
 from atmand.journal.segment import MAX_BODY, RECORD_HEADER_BYTES, JournalError, SegmentHeader, encode
 from atmand.journal.settings import JournalSettings
-from atmand.journal.stream import summarise
 from atmand.journal.tail import MOST_RECORDS, Encoded, LostTailError, Tail
+from atmand.journal.waiters import Waiter, settle
 
 __all__ = ["Health", "JournalWriter"]
 
 log = structlog.get_logger()
 
-_Rotation = Future[None]
-"""Stands among the records where a segment ends; done when that is compressed."""
+_LINGER_NS: Final = 2_000_000_000
+"""For so long after the last record the thread looks by itself whether there are more: while a market is open, a
+record then wakes nobody up, and the loop pays for no system call and shares Python's lock no oftener than it must."""
+_SHORTEST_S: Final = 0.001
+_FRAME: Final = int(Kind.FRAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,6 @@ class Health:
     """Appended and not yet written."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiter:
-    sequence: int
-    durable: bool
-    future: asyncio.Future[None]
-
-
 class JournalWriter:
     """A journal opened to append; one for each directory, on one thread (the loop's).
 
@@ -74,6 +68,8 @@ class JournalWriter:
         """Lock and open a directory. Raises UnsafeError where another process has it, DamagedError (see `Opened`)."""
         self.directory = directory
         self._settings = settings or JournalSettings()
+        self._flush_bytes, self._limit = self._settings.flush_bytes, self._settings.memory_bytes
+        self._frame_limit = self._limit // 2
         self._lock = DirectoryLock(directory)
         self._tail = Tail(directory)
         try:
@@ -85,18 +81,19 @@ class JournalWriter:
             raise
         self.opened: Opened = opening.opened
         self.written = self.durable = self._appended = self.opened.last_sequence
-        self._cond = threading.Condition(threading.Lock())
-        self._pending: list[Encoded | _Rotation] = []
-        self._backlog: deque[Encoded | _Rotation] = deque()
-        self._waiting_bytes = 0
-        self._waiters: list[_Waiter] = []
-        self._urgent = self._stopping = self._closed = False
+        self._lock_of_waiters = threading.Lock()
+        self._bell = Bell()
+        # One end of `_pending` is the loop's, the other the thread's; each of the two sums has one writer: no lock.
+        self._pending: deque[Record | Rotation] = deque()
+        self._backlog: deque[Encoded | Rotation] = deque()
+        self._taken_bytes = self._done_bytes = self._seen_bytes = 0
+        self._waiters: list[Waiter] = []
+        self._urgent = self._asleep = self._stopping = self._closed = False
+        self._busy_ns = monotonic_ns()
+        self._pause_s = self._longest_s = self._settings.flush_ms / 1_000
         self._failed, self._final = "", False
-        self._synced_ns = monotonic_ns()
-        self._unsealed: deque[SegmentFile] = deque(opening.unsealed)
-        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="journal-seal")
-        if self._unsealed:
-            self._sealer.submit(self._seal_all)
+        self._tried_ns = monotonic_ns()
+        self._sealer = Sealer(opening.unsealed)
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
@@ -113,30 +110,36 @@ class JournalWriter:
         source: int = 0,
         connection: int = 0,
     ) -> int:
+        """Give a record its sequence and put it in line to be written; return the sequence.
+
+        `version` is that of the body's dtypes, the newest where none is given. See `put`.
+        """
+        version = version_of(Kind(kind)) if version is None else version
+        return self.put(int(kind), time_ns, body, rows, version, source, connection).sequence
+
+    def put(
+        self, kind: int, time_ns: int, body: bytes, rows: int, version: int, source: int, connection: int
+    ) -> Record:
         """Give a record its sequence and put it in line to be written; the body is kept, not copied.
 
-        `version` is that of the body's dtypes, the newest where none is given.
         Raises JournalError where the memory that may wait for a refusing disk is used up; market frames are refused
         from half of it, so that everything else still has room.
         """
         size = RECORD_HEADER_BYTES + len(body)
-        limit = self._settings.memory_bytes // (2 if kind == Kind.FRAME else 1)
-        if self._closed or size > MAX_BODY or self._waiting_bytes + size > limit:
+        waiting = self._taken_bytes - self._done_bytes + size
+        if self._closed or size > MAX_BODY or waiting > (self._frame_limit if kind == _FRAME else self._limit):
             raise self._refusal(size)
         sequence = self._appended + 1
-        version = version_of(Kind(kind)) if version is None else version
         record = Record(kind, sequence, time_ns, body, rows, version, source, connection)
-        encoded = (record, encode(record))
-        with self._cond:
-            first = not self._pending
-            self._pending.append(encoded)
-            self._waiting_bytes += size
-            self._appended = sequence
-            if self._waiting_bytes >= self._settings.flush_bytes:
-                self._urgent = True
-            if first or self._urgent:
-                self._cond.notify()
-        return sequence
+        self._pending.append(record)
+        self._taken_bytes += size
+        self._appended = sequence
+        if self._asleep:
+            self._asleep = False
+            self._bell.ring()
+        elif waiting >= self._flush_bytes and not self._urgent:
+            self._hurry()
+        return record
 
     async def synced(self, sequence: int) -> None:
         """Wait until a record is durable; JournalError where the disk refuses (the record may be written later)."""
@@ -154,11 +157,9 @@ class JournalWriter:
         The future is done when that segment is compressed, or cancelled where it could not be (see the log)
         or the journal was closed before.
         """
-        rotation = _Rotation()
-        with self._cond:
-            self._pending.append(rotation)
-            self._urgent = True
-            self._cond.notify()
+        rotation = Rotation()
+        self._pending.append(rotation)
+        self._hurry()
         return rotation
 
     @property
@@ -169,6 +170,10 @@ class JournalWriter:
     def health(self) -> Health:
         """Say how the writer is; costs no system call."""
         return Health(self._failed, self._final, self._appended, self.written, self.durable, self._waiting_bytes)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return self._taken_bytes - self._done_bytes
 
     def free_bytes(self) -> int:
         """Return the space on the journal's disk that this process may use."""
@@ -187,12 +192,11 @@ class JournalWriter:
         """
         if self._closed:
             return
-        self._closed = True
-        with self._cond:
-            self._stopping = self._urgent = True
-            self._cond.notify()
+        self._closed = self._stopping = True
+        self._sealer.stop()
+        self._hurry()
         self._thread.join()
-        self._sealer.shutdown()
+        self._sealer.close()
         for entry in (*self._backlog, *self._pending):
             if isinstance(entry, Future):
                 entry.cancel()
@@ -224,16 +228,20 @@ class JournalWriter:
         if sequence > self._appended:
             raise ValueError(f"record {sequence} was not appended yet, the last one is {self._appended}")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._cond:
+        with self._lock_of_waiters:
             if self._failed or self._closed:
                 raise JournalError(str(self.directory), self._failed or "the journal is closed")
-            waiter = _Waiter(sequence, durable, future)
+            waiter = Waiter(sequence, durable, future)
             if sequence <= self._reached(waiter):  # while we took the lock
                 return
             self._waiters.append(waiter)
-            self._urgent = self._urgent or durable
-            self._cond.notify()
+        if durable:
+            self._hurry()
         await future
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        self._bell.ring()
 
     # The thread's side.
 
@@ -258,21 +266,49 @@ class JournalWriter:
             except LostTailError as error:
                 self._fail(str(error.strerror), final=True)
             except OSError as error:
+                self._tried_ns = monotonic_ns()
                 self._fail(f"write: {error.strerror}", final=False)
         self._announce()
         return stopping
 
     def _take(self) -> tuple[bool, int]:
         """Wait for work, and a little for more of it; return whether to stop, and the sequence to sync to."""
-        with self._cond:
-            idle = self._settings.sync_ms / 1_000 if self._backlog or self.written > self.durable else None
-            self._cond.wait_for(lambda: self._pending or self._urgent, idle)
-            if self._pending and not self._urgent:
-                self._cond.wait_for(lambda: self._urgent, self._settings.flush_ms / 1_000)
-            self._backlog.extend(self._pending)
-            self._pending = []
-            self._urgent = self._stopping
-            return self._stopping, max((waiter.sequence for waiter in self._waiters if waiter.durable), default=0)
+        while not self._urgent:
+            self._bell.wait(lambda: self._urgent, self._pause_s)
+            if self._pending or self._is_due():
+                break
+            self._pause_s = self._longest_s
+            if not self._urgent and (self._failed or monotonic_ns() - self._busy_ns > _LINGER_NS):
+                self._sleep()
+        self._urgent = False  # before looking: what is wanted from here on is for the next round
+        stopping = self._stopping
+        with self._lock_of_waiters:
+            sync_to = max((waiter.sequence for waiter in self._waiters if waiter.durable), default=0)
+        self._set_pace()
+        for _ in range(len(self._pending)):
+            entry = self._pending.popleft()
+            self._backlog.append(entry if isinstance(entry, Future) else (entry, encode(entry)))
+        return stopping, sync_to
+
+    def _set_pace(self) -> None:
+        """Come back before the buffer is full at the rate of late, so that the loop does not have to ring."""
+        now_ns, taken = monotonic_ns(), self._taken_bytes
+        if self._pending:
+            rate = (taken - self._seen_bytes) / max(now_ns - self._busy_ns, 1) * 1e9
+            self._pause_s = min(self._longest_s, max(_SHORTEST_S, self._flush_bytes / 2 / max(rate, 1.0)))
+            self._busy_ns, self._seen_bytes = now_ns, taken
+
+    def _is_due(self) -> bool:
+        """Whether what is written wants to be synced, or what the disk refused wants to be tried again."""
+        left = self._backlog or self.written > self.durable
+        return bool(left) and not self._final and monotonic_ns() - self._tried_ns >= self._settings.sync_ms * 1_000_000
+
+    def _sleep(self) -> None:
+        """Wait for the next record, however long it takes, or until something that is left is due."""
+        left = self._backlog or self.written > self.durable
+        self._asleep = True  # before looking: what is appended from here on rings
+        self._bell.wait(lambda: self._pending or self._urgent, self._settings.sync_ms / 1_000 if left else None)
+        self._asleep = False
 
     def _drain(self) -> None:
         while self._backlog:
@@ -309,84 +345,48 @@ class JournalWriter:
         for _ in records:
             self._backlog.popleft()
         self.written = records[-1][0].sequence
-        with self._cond:
-            self._waiting_bytes -= sum(RECORD_HEADER_BYTES + len(record.body) for record, _ in records)
+        self._done_bytes += sum(RECORD_HEADER_BYTES + len(record.body) for record, _ in records)
 
-    def _roll(self, rotation: _Rotation | None = None) -> None:
+    def _roll(self, rotation: Rotation | None = None) -> None:
         file = self._tail.finish()
         self.durable = self.written
-        if file is not None:
-            self._unsealed.append(file)
-        self._sealer.submit(self._seal_all, rotation)
+        self._sealer.take(file, rotation)
 
     def _sync_is_due(self, stopping: bool, sync_to: int) -> bool:
         if self.durable == self.written:
             return False
-        elapsed = monotonic_ns() - self._synced_ns
+        elapsed = monotonic_ns() - self._tried_ns
         return stopping or sync_to > self.durable or elapsed >= self._settings.sync_ms * 1_000_000
 
     def _sync(self) -> None:
+        self._tried_ns = monotonic_ns()
         self._tail.sync()
         self.durable = self.written
-        self._synced_ns = monotonic_ns()
 
     def _fail(self, reason: str, *, final: bool) -> None:
         if reason != self._failed:
             log.error("journal_failed", path=str(self.directory), reason=reason, final=final, written=self.written)
-        with self._cond:
+        with self._lock_of_waiters:
             self._failed, self._final = reason, final
 
     def _recover(self) -> None:
         if self._failed:
             log.info("journal_recovered", path=str(self.directory), written=self.written)
-            with self._cond:
+            with self._lock_of_waiters:
                 self._failed = ""
 
     def _announce(self) -> None:
         """Wake those whose record got where they wanted it; while the disk refuses, all the others with an error."""
-        with self._cond:
+        with self._lock_of_waiters:
+            if not self._waiters:
+                return
             done = [waiter for waiter in self._waiters if waiter.sequence <= self._reached(waiter)]
             left = [waiter for waiter in self._waiters if waiter.sequence > self._reached(waiter)]
             failed, self._waiters = (left, []) if self._failed else ([], left)
         for waiter in done:
-            _settle(waiter.future, None)
+            settle(waiter.future, None)
         for waiter in failed:
-            _settle(waiter.future, JournalError(str(self.directory), self._failed))
+            settle(waiter.future, JournalError(str(self.directory), self._failed))
 
-    def _reached(self, waiter: _Waiter) -> int:
+    def _reached(self, waiter: Waiter) -> int:
         return self.durable if waiter.durable else self.written
-
-    def _seal_all(self, rotation: _Rotation | None = None) -> None:
-        """Compress the closed segments; one that fails stays readable as it is and is tried again with the next."""
-        for _ in range(len(self._unsealed)):
-            if self._closed:
-                break
-            file = self._unsealed.popleft()
-            try:
-                if not file.compressed:
-                    seal(file)
-                elif load_summary(file) is None:
-                    save_summary(file, summarise(file))
-            except (OSError, AtmandError) as error:
-                log.error("journal_seal_failed", path=str(file.path), reason=str(error))
-                self._unsealed.append(file)
-        if rotation is not None:
-            if self._unsealed:
-                rotation.cancel()
-            else:
-                rotation.set_result(None)
-
-
-def _settle(future: asyncio.Future[None], error: JournalError | None) -> None:
-    """Finish a future of the loop's from the writer's thread; a loop that is gone has nobody waiting."""
-
-    def settle() -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    with contextlib.suppress(RuntimeError):
-        future.get_loop().call_soon_threadsafe(settle)

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
-from atmand.core.records import INSTRUMENTS_HEAD, INSTRUMENTS_ROW, Kind, Record, body_of, version_of
+from atmand.core.records import AUDIT, INSTRUMENTS_HEAD, INSTRUMENTS_ROW, Kind, Record, body_of, version_of
 from atmand.errors import UnsafeError
 from atmand.journal import JournalSettings, JournalWriter, read
 from atmand.journal.catalog import list_segments
@@ -154,3 +154,18 @@ def test_ranges_of_time_and_sequence_are_exported(tmp_path: Path, fill: Fill, da
     assert found == list(range(61, 71))
     kinds = {document["kind"] for document in export(tmp_path, kinds={Kind.COMMAND}, first_sequence=100)}
     assert kinds == {"COMMAND"}
+
+
+def test_rows_of_a_kind_are_exported_out_of_the_audit_of_their_causes(tmp_path: Path, fill: Fill) -> None:
+    rows = np.zeros(5, AUDIT)
+    rows["cause"], rows["index"] = [7, 7, 7, 8, 8], [0, 1, 2, 0, 1]
+    rows["kind"] = [Kind.AUDIT_ORDER, Kind.AUDIT_FILL, Kind.AUDIT_FILL, Kind.AUDIT_ORDER, Kind.AUDIT_MARK]
+    parts = rows[:3], rows[3:]
+    version = version_of(Kind.AUDIT)
+    fill(
+        tmp_path,
+        [Record(Kind.AUDIT, 0, 1, body_of(Kind.AUDIT, None, part), len(part), version=version) for part in parts],
+    )
+    found = [(document["sequence"], len(document["rows"])) for document in export(tmp_path, kinds={Kind.AUDIT_FILL})]
+    assert found == [(1, 2)]
+    assert [len(document["rows"]) for document in export(tmp_path, kinds={Kind.AUDIT})] == [3, 2]

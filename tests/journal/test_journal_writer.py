@@ -84,6 +84,35 @@ async def test_a_full_buffer_is_written_before_its_time(tmp_path: Path) -> None:
         assert writer.durable == 0
 
 
+async def test_while_records_come_the_thread_is_woken_for_a_full_buffer_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rings: list[int] = []
+    with JournalWriter(tmp_path, JournalSettings(flush_ms=1, sync_ms=60_000)) as writer:
+        await writer.written_to(writer.append(Kind.TIMER, 0, bytes(8)))
+        ring = writer._bell.ring
+
+        def count() -> None:
+            rings.append(writer.appended)
+            ring()
+
+        monkeypatch.setattr(writer._bell, "ring", count)
+        for index in range(50):
+            await writer.written_to(writer.append(Kind.FRAME, index, bytes(100)))
+        assert rings == []
+        await writer.written_to(writer.append(Kind.FRAME, 60, bytes(1 << 17)))
+        assert rings == [52]
+
+
+async def test_the_first_record_after_a_pause_wakes_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atmand.journal.writer._LINGER_NS", 0)
+    with JournalWriter(tmp_path, JournalSettings(flush_ms=1, sync_ms=5)) as writer:
+        for index in range(3):
+            await until(lambda: writer._asleep)
+            await writer.synced(writer.append(Kind.TIMER, index, bytes(8)))
+        assert [record.time_ns for record in read(tmp_path)] == [0, 1, 2]
+
+
 async def test_written_data_becomes_durable_though_nobody_waits(tmp_path: Path, small: JournalSettings) -> None:
     with JournalWriter(tmp_path, small) as writer:
         sequence = writer.append(Kind.TIMER, 1, bytes(8))
@@ -320,7 +349,7 @@ async def test_a_segment_that_cannot_be_sealed_stays_readable_and_is_sealed_with
     with JournalWriter(tmp_path) as writer:
         writer.append(Kind.TIMER, 0, bytes(8))
         with monkeypatch.context() as broken:
-            broken.setattr("atmand.journal.writer.seal", refuse)
+            broken.setattr("atmand.journal.sealer.seal", refuse)
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wrap_future(writer.rotate())
         writer.append(Kind.TIMER, 1, bytes(8))
