@@ -33,6 +33,7 @@ from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
+from atmand.market.cost_table import DEFAULT_PLAN, PLANS
 from atmand.portfolio import Capital, PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
@@ -84,6 +85,14 @@ def _check_latency(latency: tuple[int, int]) -> tuple[int, int]:
     if latency[0] > latency[1]:
         raise PydanticCustomError("latency", "the low end is above the high end", {"remedy": "write [low, high]"})
     return latency
+
+
+def _check_plan(plan: str) -> str:
+    if plan not in PLANS:
+        raise PydanticCustomError(
+            "brokerage", "no brokerage plan of that name", {"remedy": f"choose one of {', '.join(PLANS)}"}
+        )
+    return plan
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
@@ -142,6 +151,8 @@ class MarketSettings(_Section):
 
     costs_as_of: date | None = None
     """A date whose cost tables are applied to days before the tables begin."""
+    brokerage: Annotated[str, AfterValidator(_check_plan)] = DEFAULT_PLAN
+    """The broker's tariff: zerodha, dhan, groww, or free, flat_20, percent to compare with (docs/costs.md)."""
     grace_ms: Milliseconds = 1_000
     """Milliseconds after its end at which a bar closes, 0 to 60000."""
     latency_ms: Annotated[tuple[Milliseconds, Milliseconds], AfterValidator(_check_latency)] = (50, 150)

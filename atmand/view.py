@@ -40,7 +40,7 @@ def position_rows(engine: Engine) -> list[dict[str, Any]]:
                 "strategy": plan.strategy,
                 "account": plan.account,
                 "instrument": layout.keys[int(pair["instrument"])],
-                "product": "CNC" if plan.delivery else "MIS",
+                "product": plan.product,
                 "side": "BUY" if quantity > 0 else "SELL",
                 "quantity": abs(quantity),
                 "entry_price": round(int(pair["entry_value"]) / max(1, entered) / 100, 4),

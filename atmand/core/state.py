@@ -13,18 +13,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.bars import IST_NS
 from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.groups import contracts_of, fill_contracts, fill_groups
+from atmand.core.hours import book_hours, flat_by
 from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.errors import AtmandError
-from atmand.market.costs import cost_rows
+from atmand.market.costs import COST_GROUPS, cost_rows
 
-__all__ = ["Layout", "LayoutError", "book_hours", "carry_over", "day_of", "lay_out", "table"]
+__all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
 
 _HASH: Final = 0x9E3779B1
-_DAY_NS: Final = 86_400_000_000_000
 _MAX_OUTPUTS: Final = 65_536
 _CARRIED: Final = (
     "last_price", "exchange_ns", "tick_ns", "volume", "volume_known", "quoted", "gap_ns", "bid", "ask",
@@ -112,7 +111,7 @@ def lay_out(
             "subscriptions": len(subscriptions),
             "columns": len(instruments) * columns_each,
             "outputs": outputs,
-            "costs": 4,
+            "costs": len(COST_GROUPS),
             "trades": kept,
             "fills": kept,
         },
@@ -120,18 +119,19 @@ def lay_out(
     )
     _fill_header(arena, head, windows, time_ns)
     table(arena, "windows")[: len(windows)] = windows
-    table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])))
+    table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])), head["brokerage"].decode())
     _fill_instruments(arena, head, instruments, time_ns)
     _fill_series(arena, series)
     params_at = extra_at + slab_bytes
-    _fill_books(arena, head, windows, manifest, params_at)
+    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
+    every = (*traded, *((book, instrument) for book, instrument, _ in contracts))
+    _fill_books(arena, windows, manifest, _flat_times(head, windows, instruments, manifest, every), params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
     _fill_subscriptions(arena, subscriptions, series)
     arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
     fill_groups(table(arena, "groups"), table(arena, "legs"), table(arena, "pairs"), plans)
     fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
-    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
-    return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
+    return Layout(arena, manifest, keys, every)
 
 
 def _aligned(size: int) -> int:
@@ -245,17 +245,22 @@ def _fill_series(arena: NDArray[np.uint8], series: dict[tuple[int, int], tuple[i
         instruments["first_series"][instrument] = index
 
 
-def book_hours(plan: BookPlan, open_ns: int, close_ns: int) -> tuple[int, int, int]:
-    """Return when a book may enter from and to, and is squared off (0: never), in a session of these hours."""
-    midnight_ns = (open_ns + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
-    return (
-        midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0,
-        midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns,
-        midnight_ns + plan.square_off_ns if plan.square_off_ns else 0,
-    )
+def _flat_times(
+    head: Any, windows: NDArray[Any], instruments: NDArray[Any], manifest: Manifest, pairs: tuple[tuple[int, int], ...]
+) -> list[int]:
+    """Return by when each book is flat if its product is MIS; of an underlying only the legs' contracts are traded."""
+    closes = {int(group): int(windows["close_ns"][windows["group"] == group].max()) for group in windows["group"]}
+    kinds = [(str(key, "ascii").split(":")[1], int(group)) for key, group in instruments[["key", "group"]].tolist()]
+    traded: list[set[tuple[str, int]]] = [set() for _ in manifest.books]
+    for book, instrument in pairs:
+        if not manifest.books[book].legs or kinds[instrument][0] != "EQ":
+            traded[book].add(kinds[instrument])
+    return [flat_by(day_of(int(head["date"])), closes, of_book) for of_book in traded]
 
 
-def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], manifest: Manifest, at: int) -> None:
+def _fill_books(
+    arena: NDArray[np.uint8], windows: NDArray[Any], manifest: Manifest, flat_ns: list[int], at: int
+) -> None:
     """Fill accounts and books. Limits are zero, so nothing trades before a LIMITS record; so is the capital."""
     rows = table(arena, "books")
     open_ns, close_ns = int(windows["open_ns"].min()), int(windows["close_ns"].max())
@@ -270,7 +275,9 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
         for name in _TERMS:
             row[name] = getattr(plan, name)
-        row["entry_from_ns"], row["entry_to_ns"], row["square_off_ns"] = book_hours(plan, open_ns, close_ns)
+        row["entry_from_ns"], row["entry_to_ns"], row["square_off_ns"] = book_hours(
+            plan, open_ns, close_ns, flat_ns[index]
+        )
         arena[at : at + len(plan.values) * 8].view(np.float64)[:] = plan.values
         at += _aligned(max(1, len(plan.values)) * 8)
     for index in range(len(manifest.accounts)):

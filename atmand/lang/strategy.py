@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from atmand.errors import AtmandError
 from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
 from atmand.lang.source import Place, SourceText, StrategyError
+from atmand.market.products import kind_of_name, product_refusal
 
 __all__ = ["Parameter", "Strategy", "StrategyFile", "is_usable_name", "load_strategy", "parse_strategy", "strategy_of"]
 
@@ -131,7 +132,7 @@ class Size(_Table):
 class Trade(_Table):
     """What orders are made of, and how often."""
 
-    product: Literal["MIS", "CNC"] = "MIS"
+    product: Literal["MIS", "CNC", "NRML"] = "MIS"
     sides: Literal["both", "long", "short"] = "both"
     max_trades_a_day: int = Field(default=0, ge=0, le=100_000)
     cooldown: int = Field(default=0, ge=0, le=100_000)
@@ -223,8 +224,8 @@ class Strategy(_Table):
             raise ValueError("with [[legs]] exit.long closes the group; it has no other exit")
         if self.stop.model_fields_set:
             raise ValueError("with [[legs]] stops stand in the legs and in [combined]; remove [stop]")
-        if self.trade.product != "MIS" or self.trade.order != "market" or self.trade.sides != "both":
-            raise ValueError("legs are traded with market orders and product MIS")
+        if self.trade.product == "CNC" or self.trade.order != "market" or self.trade.sides != "both":
+            raise ValueError("legs are traded with market orders and product MIS or NRML")
 
 
 class StrategyFile:
@@ -281,6 +282,11 @@ def strategy_of(document: dict[str, Any], source: SourceText) -> StrategyFile:
     if wrong is not None:
         place = source.find(*wrong.path, nth=wrong.nth)
         raise StrategyError(source, place, f"{'.'.join(wrong.path)}: {wrong.what}", "see docs/legs.md")
+    for place, name in enumerate(() if strategy.legs else strategy.universe):
+        kind = kind_of_name(name)
+        refusal = product_refusal(strategy.trade.product, name, is_derivative=kind == "derivative") if kind else None
+        if refusal is not None:
+            raise StrategyError(source, source.find("trade", "product"), f"universe[{place}]: {refusal[0]}", refusal[1])
     return StrategyFile(strategy, source)
 
 
