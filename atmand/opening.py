@@ -115,7 +115,7 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
 
 
 def _check_product(deployment: Deployment, instrument: Instrument) -> None:
-    """Refuse what cannot be held under the strategy's product; of legs, the contracts are traded, and are derivatives."""
+    """Refuse what cannot be held under the strategy's product; of legs it is contracts that are held."""
     strategy = deployment.file.strategy
     is_derivative = bool(strategy.legs) or instrument.segment in ("FUT", "OPT")
     refusal = product_refusal(strategy.trade.product, instrument.key, is_derivative=is_derivative)

@@ -26,7 +26,6 @@ __all__ = [
     "homeless_positions",
     "load_books",
     "open_next_day",
-    "settle_deliveries",
     "without_orders",
 ]
 
@@ -165,8 +164,11 @@ def homeless_positions(document: dict[str, Any], held: Collection[tuple[str, str
 
 
 def open_next_day(layout: Layout) -> None:
-    """Begin a day on books that were carried into it: daily counters at zero, the day's loss counted from here,
-    delivered shares in the depository."""
+    """Begin a day on books that were carried into it: daily counters at zero, the day's loss counted from here.
+
+    What delivery books hold is in the depository now: bought on one day, shares are there on the next (T+1). A position
+    under MIS should not be here, as when the daemon was down at its time: it is given up at the first touch.
+    """
     header = layout.arena[: ARENA.itemsize].view(ARENA)
     header["session_ended"] = 0
     header["next_due_ns"] = 0
@@ -176,13 +178,10 @@ def open_next_day(layout: Layout) -> None:
     for name in _DAILY["PAIR"]:
         pairs[name] = 0
     books["day_equity_paise"] = books["equity_paise"]
-    settle_deliveries(books, pairs)
-
-
-def settle_deliveries(books: NDArray[Any], pairs: NDArray[Any]) -> None:
-    """Move what delivery books hold into the depository: bought on one day, shares are there on the next (T+1)."""
-    is_delivery = books["delivery"][pairs["book"]] != 0
-    pairs["holding"] = np.where(is_delivery, pairs["quantity"], 0)
+    products = np.array([plan.product for plan in layout.manifest.books])[pairs["book"]]
+    pairs["holding"] = np.where(products == "CNC", pairs["quantity"], 0)
+    late = (products == "MIS") & (pairs["quantity"] != 0) & (pairs["exit_reason"] == 0)
+    pairs["exit_reason"][late] = Reason.SQUARE_OFF
 
 
 def _book_names(layout: Layout) -> list[str]:

@@ -17,7 +17,7 @@ from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.groups import contracts_of, fill_contracts, fill_groups
 from atmand.core.hours import book_hours, flat_by
 from atmand.core.layout import ARENA, TABLES, allocate
-from atmand.core.manifest import BookPlan, Manifest
+from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
 from atmand.market.costs import COST_GROUPS, cost_rows
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from atmand.errors import AtmandError
 from atmand.market.tables import load_table
@@ -31,7 +31,7 @@ __all__ = [
     "rows_on",
 ]
 
-CHARGES: Final = ("brokerage", "stt", "exchange", "sebi", "stamp", "gst")
+CHARGES: Final = ("exchange", "stt", "sebi", "stamp", "gst", "brokerage")
 """The tables of the file, one a charge."""
 
 SEGMENTS: Final[dict[str, tuple[str, ...]]] = {

@@ -92,7 +92,7 @@ COST_GROUPS: Final = (
     ("BSE", "OPT"),
     ("BSE", "OPT_SENSEX_BANKEX"),
 )
-"""Exchange and segment of each cost group, in the order of `cost_rows`. Records carry the places, so new ones come last.
+"""Exchange and segment of each cost group, in the order of `cost_rows`. Records carry the places: new ones come last.
 
 A cash group is followed by that of deliveries in the same shares.
 """

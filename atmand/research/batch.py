@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 import numba
@@ -16,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns
+from atmand.core.hours import book_hours, flat_by
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Manifest, Program
 from atmand.core.opening import yyyymmdd
 from atmand.core.records import SESSION_ROW
-from atmand.core.hours import book_hours, flat_by
 from atmand.core.state import day_of, table
 from atmand.errors import AtmandError
 from atmand.lang.batch import BatchProgram, build_batch
