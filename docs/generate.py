@@ -367,7 +367,11 @@ def _rates(charge: str, row: Row) -> str:
 
 def _brokerage(row: Row) -> str:
     rate, cap, floor = (row.values.get(name, 0) for name in ("rate", "cap_paise", "floor_paise"))
-    delivered = f"; {_percent(row.values['delivered'])} of the shares that a contract is settled in" if row.values.get("delivered") else ""
+    delivered = (
+        f"; {_percent(row.values['delivered'])} of the shares that a contract is settled in"
+        if row.values.get("delivered")
+        else ""
+    )
     if cap == 0:
         return f"free{delivered}"
     if floor == cap:

@@ -53,6 +53,7 @@ VERBS = [
     ["token", "new"],
     ["token", "list"],
     ["token", "revoke"],
+    ["costs"],
     ["version"],
 ]
 
