@@ -43,6 +43,7 @@ def position_rows(engine: Engine) -> list[dict[str, Any]]:
                 "product": plan.product,
                 "side": "BUY" if quantity > 0 else "SELL",
                 "quantity": abs(quantity),
+                "holding": min(int(pair["holding"]), abs(quantity)),
                 "entry_price": round(int(pair["entry_value"]) / max(1, entered) / 100, 4),
                 "last_price": last / 100,
                 "entry_time": market_time(int(pair["entry_ns"])),

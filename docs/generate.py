@@ -85,7 +85,7 @@ CHARGE_TITLES: Final = {
 }
 """The charges of the page of costs, and their titles."""
 
-NO_CAP: Final = 10**12
+NO_CAP: Final = 9_000_000_000
 """A cap of so many paise is none."""
 
 UNITS: Final = {

@@ -344,7 +344,7 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     _book_fill(t, slot, quantity, price, np.int64(costs), o.reason)
 
 
-@kernel
+@routine
 def _delivery_costs(t, pair_index):  # type: ignore[no-untyped-def]
     """What a pair's day comes to beyond its orders' costs: what was bought and sold again, and the depository's charge.
 

@@ -282,12 +282,17 @@ def strategy_of(document: dict[str, Any], source: SourceText) -> StrategyFile:
     if wrong is not None:
         place = source.find(*wrong.path, nth=wrong.nth)
         raise StrategyError(source, place, f"{'.'.join(wrong.path)}: {wrong.what}", "see docs/legs.md")
-    for place, name in enumerate(() if strategy.legs else strategy.universe):
+    _check_product(strategy, source)
+    return StrategyFile(strategy, source)
+
+
+def _check_product(strategy: Strategy, source: SourceText) -> None:
+    """Refuse a universe that cannot be held under the product, where its names say so; with legs, contracts are."""
+    for nth, name in enumerate(() if strategy.legs else strategy.universe):
         kind = kind_of_name(name)
         refusal = product_refusal(strategy.trade.product, name, is_derivative=kind == "derivative") if kind else None
         if refusal is not None:
-            raise StrategyError(source, source.find("trade", "product"), f"universe[{place}]: {refusal[0]}", refusal[1])
-    return StrategyFile(strategy, source)
+            raise StrategyError(source, source.find("trade", "product"), f"universe[{nth}]: {refusal[0]}", refusal[1])
 
 
 def _refusal(source: SourceText, error: ValidationError) -> StrategyError:

@@ -101,6 +101,9 @@ _PRODUCTS: Final = {"MIS": "EQ_INTRADAY", "CNC": "EQ_DELIVERY"}
 _DEAR_OPTIONS: Final = ("SENSEX", "BANKEX")
 _PLACES: Final = {"brokerage": 4, "stt": 4, "exchange_txn": 6, "sebi": 6, "gst": 6, "stamp": 4, "dp": 2}
 _UNCAPPED: Final = 1 << 62
+_SMALL: Final = 1 << 33
+"""Up to this value (8.5 crore rupees) the sum in billionths of a paisa fits an int64 at brokerage of 2.5 %, the most
+that SEBI allows, so that nothing has to be added apart."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ class Executed:
     value_paise: int
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _charged(value_paise: int, rate: int, cap: int, floor: int, fees: int, gst_percent: int, taxes: int) -> int:
+@njit(cache=True, error_model="numpy")
+def _charged(value_paise: Any, rate: Any, cap: Any, floor: Any, fees: Any, gst_percent: Any, taxes: Any) -> int:
     """Add brokerage, fees, the tax on both and the taxes on a value, and round half up to the paisa, once.
 
     Whole paise and billionths of one are added apart, so that no intermediate overflows for any value that fits an
@@ -154,14 +157,16 @@ def order_costs(row: Any, side: int, value_paise: int) -> int:
     """
     if value_paise <= 0:
         return 0
+    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
+    fees, gst_percent = row["exchange_rate"] + row["sebi_rate"], row["gst_percent"]
     taxes = row["stt_buy_rate"] + row["stamp_buy_rate"] if side > 0 else row["stt_sell_rate"]
-    return _charged(
-        value_paise, row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"],
-        row["exchange_rate"] + row["sebi_rate"], row["gst_percent"], taxes,
-    )  # fmt: skip
+    if value_paise > _SMALL:
+        return int(_charged(value_paise, rate, cap, floor, fees, gst_percent, taxes))
+    taxable = max(min(value_paise * rate, cap * RATE), floor * RATE) + value_paise * fees
+    return int((taxable + taxable * gst_percent // 100 + value_paise * taxes + RATE // 2) // RATE)
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy")
 def same_day_costs(intraday: Any, delivery: Any, bought: int, bought_value: int, sold: int, sold_value: int) -> int:
     """Return by how much a day's buys and sales of one share under CNC cost more (or less) than as deliveries.
 
@@ -176,10 +181,10 @@ def same_day_costs(intraday: Any, delivery: Any, bought: int, bought_value: int,
     bought_part = bought_value // bought * matched + bought_value % bought * matched // bought
     sold_part = sold_value // sold * matched + sold_value % sold * matched // sold
     as_intraday = order_costs(intraday, 1, bought_part) + order_costs(intraday, -1, sold_part)
-    return as_intraday - order_costs(delivery, 1, bought_part) - order_costs(delivery, -1, sold_part)
+    return int(as_intraday - order_costs(delivery, 1, bought_part) - order_costs(delivery, -1, sold_part))
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy")
 def exercise_costs(row: Any, intrinsic_paise: int) -> int:
     """Return what an option settled in cash costs its holder: brokerage as of an order, and the tax on its worth.
 
@@ -188,19 +193,17 @@ def exercise_costs(row: Any, intrinsic_paise: int) -> int:
     """
     if intrinsic_paise <= 0:
         return 0
-    return _charged(
-        intrinsic_paise, row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"],
-        0, row["gst_percent"], row["exercise_rate"],
-    )  # fmt: skip
+    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
+    return int(_charged(intrinsic_paise, rate, cap, floor, 0, row["gst_percent"], row["exercise_rate"]))
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
+@njit(cache=True, error_model="numpy")
 def delivered_costs(row: Any, value_paise: int) -> int:
     """Return what a stock derivative settled in shares costs either side, of the value at which they change hands."""
     if value_paise <= 0:
         return 0
     rate = row["delivered_brokerage_rate"]
-    return _charged(value_paise, rate, _UNCAPPED, 0, 0, row["gst_percent"], row["delivered_rate"])
+    return int(_charged(value_paise, rate, _UNCAPPED, 0, 0, row["gst_percent"], row["delivered_rate"]))
 
 
 def cost_rows(day: date, plan: str = DEFAULT_PLAN) -> NDArray[np.void]:
@@ -234,7 +237,7 @@ def cost_row(day: date, exchange: str, segment: str, plan: str = DEFAULT_PLAN) -
     found = rows_on(day, exchange, segment, plan)
     brokerage, stt, exchange_row = (found[name].values for name in ("brokerage", "stt", "exchange"))
     first = max(row.first for row in found.values())
-    row = np.zeros(1, COSTS)[0]
+    row: np.void = np.zeros(1, COSTS)[0]
     row["from_date"] = int(first.strftime("%Y%m%d"))
     row["brokerage_rate"] = brokerage.get("rate", 0)
     row["brokerage_cap_paise"] = brokerage.get("cap_paise", 0)
