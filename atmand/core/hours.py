@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from atmand.core.bars import IST_NS
-from atmand.core.manifest import BookPlan
+from atmand.core.manifest import BookPlan, Manifest
 from atmand.market.products import square_off_minutes, square_off_segment
 from atmand.market.sessions import WITH_DERIVATIVES
 
-__all__ = ["book_hours", "flat_by"]
+__all__ = ["book_hours", "flat_by", "flat_times"]
 
 _DAY_NS: Final = 86_400_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
@@ -48,3 +50,23 @@ def flat_by(day: date, closes: Mapping[int, int], traded: Iterable[tuple[str, in
         for segment, group in traded
     ]
     return min(times, default=0)
+
+
+def flat_times(
+    day: date,
+    windows: NDArray[Any],
+    instruments: NDArray[Any],
+    manifest: Manifest,
+    pairs: Iterable[tuple[int, int]],
+) -> list[int]:
+    """Return by when each book is flat if its product is MIS; of an underlying only the legs' contracts are traded.
+
+    `windows` and `instruments` are rows of the session's records, `pairs` are (book, instrument).
+    """
+    closes = {int(group): int(windows["close_ns"][windows["group"] == group].max()) for group in windows["group"]}
+    kinds = [(str(key, "ascii").split(":")[1], int(group)) for key, group in instruments[["key", "group"]].tolist()]
+    traded: list[set[tuple[str, int]]] = [set() for _ in manifest.books]
+    for book, instrument in pairs:
+        if not manifest.books[book].legs or kinds[instrument][0] != "EQ":
+            traded[book].add(kinds[instrument])
+    return [flat_by(day, closes, of_book) for of_book in traded]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from atmand.core.deliveries import delivery_costs
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import (
     account_at,
@@ -25,7 +26,7 @@ from atmand.core.layout import (
 )
 from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
-from atmand.market.costs import order_costs, same_day_costs
+from atmand.market.costs import order_costs
 
 __all__ = [
     "ALLOWED",
@@ -327,52 +328,13 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     Costs are those of the order so far, less what was charged before, so that they do not depend on how it was cut.
     """
     o = order_at(t, slot)
-    pair = pair_at(t, o.pair)
     book = book_at(t, o.book)
     traded = o.value - o.netted
     rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
     costs = order_costs(rates, o.side, traded + quantity * price) - order_costs(rates, o.side, traded)
     if book.delivery:
-        costs -= _delivery_costs(t, o.pair)
-        if o.side > 0:
-            pair.bought_today += quantity
-            pair.bought_value += quantity * price
-        else:
-            pair.sold_today += quantity
-            pair.sold_value += quantity * price
-        costs += _delivery_costs(t, o.pair)
+        costs += delivery_costs(t, o.pair, o.side, quantity, quantity * price)
     _book_fill(t, slot, quantity, price, np.int64(costs), o.reason)
-
-
-@routine
-def _delivery_costs(t, pair_index):  # type: ignore[no-untyped-def]
-    """What a pair's day comes to beyond its orders' costs: what was bought and sold again, and the depository's charge.
-
-    The depository charges an account for an instrument once a day, when more was sold than bought; of several books
-    the first pays.
-    """
-    pair = pair_at(t, pair_index)
-    group = instrument_at(t, pair.instrument).cost_group
-    delivery = cost_at(t, group + 1)
-    costs = same_day_costs(
-        cost_at(t, group), delivery, pair.bought_today, pair.bought_value, pair.sold_today, pair.sold_value
-    )
-    if pair.sold_today > pair.bought_today and not _is_delivered_by_another(t, pair_index):
-        costs += delivery.dp_paise
-    return costs
-
-
-@kernel
-def _is_delivered_by_another(t, pair_index):  # type: ignore[no-untyped-def]
-    """Say whether another book of the account delivers the instrument today."""
-    account = book_at(t, pair_at(t, pair_index).book).account
-    index = instrument_at(t, pair_at(t, pair_index).instrument).first_pair
-    while index >= 0:
-        other = pair_at(t, index)
-        if index != pair_index and other.sold_today > other.bought_today and book_at(t, other.book).account == account:
-            return True
-        index = other.next_in_instrument
-    return False
 
 
 @routine

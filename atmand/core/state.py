@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.groups import contracts_of, fill_contracts, fill_groups
-from atmand.core.hours import book_hours, flat_by
+from atmand.core.hours import book_hours, flat_times
 from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
@@ -125,7 +125,8 @@ def lay_out(
     params_at = extra_at + slab_bytes
     traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
     every = (*traded, *((book, instrument) for book, instrument, _ in contracts))
-    _fill_books(arena, windows, manifest, _flat_times(head, windows, instruments, manifest, every), params_at)
+    flat_ns = flat_times(day_of(int(head["date"])), windows, instruments, manifest, every)
+    _fill_books(arena, windows, manifest, flat_ns, params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
     _fill_subscriptions(arena, subscriptions, series)
     arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
@@ -243,19 +244,6 @@ def _fill_series(arena: NDArray[np.uint8], series: dict[tuple[int, int], tuple[i
         row["first_pair"] = row["first_subscription"] = -1
         row["next"] = instruments["first_series"][instrument]
         instruments["first_series"][instrument] = index
-
-
-def _flat_times(
-    head: Any, windows: NDArray[Any], instruments: NDArray[Any], manifest: Manifest, pairs: tuple[tuple[int, int], ...]
-) -> list[int]:
-    """Return by when each book is flat if its product is MIS; of an underlying only the legs' contracts are traded."""
-    closes = {int(group): int(windows["close_ns"][windows["group"] == group].max()) for group in windows["group"]}
-    kinds = [(str(key, "ascii").split(":")[1], int(group)) for key, group in instruments[["key", "group"]].tolist()]
-    traded: list[set[tuple[str, int]]] = [set() for _ in manifest.books]
-    for book, instrument in pairs:
-        if not manifest.books[book].legs or kinds[instrument][0] != "EQ":
-            traded[book].add(kinds[instrument])
-    return [flat_by(day_of(int(head["date"])), closes, of_book) for of_book in traded]
 
 
 def _fill_books(

@@ -178,8 +178,11 @@ def same_day_costs(intraday: Any, delivery: Any, bought: int, bought_value: int,
     matched = min(bought, sold)
     if matched <= 0:
         return 0
-    bought_part = bought_value // bought * matched + bought_value % bought * matched // bought
-    sold_part = sold_value // sold * matched + sold_value % sold * matched // sold
+    bought_part, sold_part = bought_value, sold_value
+    if bought > matched:
+        bought_part = bought_value // bought * matched + bought_value % bought * matched // bought
+    if sold > matched:
+        sold_part = sold_value // sold * matched + sold_value % sold * matched // sold
     as_intraday = order_costs(intraday, 1, bought_part) + order_costs(intraday, -1, sold_part)
     return int(as_intraday - order_costs(delivery, 1, bought_part) - order_costs(delivery, -1, sold_part))
 
