@@ -14,6 +14,7 @@ import typer
 
 from atmand import __version__
 from atmand.cli_ask import whatif, why_not
+from atmand.cli_costs import costs
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
@@ -79,6 +80,7 @@ verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "sessions", "atmand sessions --from 2026-10-15 --to 2026-11-12 --segment options")(sessions)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
 verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")(backtest)
+verb(app, "costs", "atmand costs --date 2026-08-10 --exchange NSE --segment FUT BUY:65@24500 SELL:65@24600")(costs)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)
 
 

@@ -224,6 +224,7 @@ def conduct(
         burn_reason=burn_holdout,
         cash_percent=settings.research.cash_percent,
         kernel=kernel_digest().hex(),
+        brokerage=settings.market.brokerage,
     )
 
 

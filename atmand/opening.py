@@ -34,6 +34,7 @@ from atmand.market.instruments import (
     session_group,
     underlyings,
 )
+from atmand.market.products import product_refusal
 from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
 from atmand.params.resolve import Resolution
 from atmand.portfolio import Money, account_equity, share_of
@@ -104,6 +105,7 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
         for instrument in instruments:
             if not instrument.tradable:
                 raise AtmandError(f"strategy {deployment.book}", f"{instrument.key} cannot be traded", "remove it")
+            _check_product(deployment, instrument)
     known = [*wanted, *(_watched(deployment, listed) for deployment in deployments)]
     chosen = sorted({i.key: i for instruments in known for i in instruments}.values(), key=lambda i: i.token)
     places = {instrument.key: index for index, instrument in enumerate(chosen)}
@@ -111,6 +113,15 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
     pairs = [(book, places[i.key]) for book, instruments in enumerate(wanted) for i in instruments]
     grouped = tuple((instrument, session_group(instrument, derivatives)) for instrument in chosen)
     return Universe(grouped, tuple(pairs), dump.encode())
+
+
+def _check_product(deployment: Deployment, instrument: Instrument) -> None:
+    """Refuse what cannot be held under the strategy's product; of legs it is contracts that are held."""
+    strategy = deployment.file.strategy
+    is_derivative = bool(strategy.legs) or instrument.segment in ("FUT", "OPT")
+    refusal = product_refusal(strategy.trade.product, instrument.key, is_derivative=is_derivative)
+    if refusal is not None:
+        raise AtmandError(f"strategy {deployment.book}: trade.product", *refusal)
 
 
 def _watched(deployment: Deployment, listed: list[Instrument]) -> list[Instrument]:
@@ -162,6 +173,7 @@ def terms_of(settings: Settings, day: date, *, simulated: bool, bar_path: bool, 
         latency_ns=market.latency_ns,
         path_last_ns=PATH_LAST_NS if bar_path else 0,
         costs_day=market.costs_as_of,
+        brokerage=market.brokerage,
         protection_bps=market.protection_bps,
         entry_wait_ns=market.entry_wait_ns,
         stale_ns=market.stale_after_ns,
@@ -172,7 +184,7 @@ def terms_of(settings: Settings, day: date, *, simulated: bool, bar_path: bool, 
 
 def check_costs(settings: Settings, day: date) -> None:
     """Refuse, before anything is compiled, a day that has no costs: CostsError says how to name another one's."""
-    cost_rows(settings.market.costs_as_of or day)
+    cost_rows(settings.market.costs_as_of or day, settings.market.brokerage)
 
 
 def limits_of(settings: Settings) -> dict[str, int]:

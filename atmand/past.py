@@ -121,7 +121,17 @@ def _market(settings: Settings, universe: Universe, program: Program, day: date)
     """Describe what the past trades. Its circuit bands are not known: the dump's are the coming day's."""
     instruments = [(replace(one, lower_band=0, upper_band=0), group) for one, group in universe.instruments]
     terms = terms_of(settings, day, simulated=True, bar_path=True, seed=settings.simulator.seed)
-    kept = ("seed", "grace_ns", "latency_ns", "protection_bps", "entry_wait_ns", "stale_ns", "code", "machine")
+    kept = (
+        "seed",
+        "grace_ns",
+        "latency_ns",
+        "protection_bps",
+        "entry_wait_ns",
+        "stale_ns",
+        "brokerage",
+        "code",
+        "machine",
+    )
     return DrivenMarket(
         instruments,
         universe.pairs,

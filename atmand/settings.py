@@ -33,6 +33,7 @@ from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
+from atmand.market.cost_table import DEFAULT_PLAN, PLANS
 from atmand.market.sessions import calendar_with, use_calendar
 from atmand.portfolio import Capital, PortfolioSettings
 from atmand.research.settings import ResearchSettings
@@ -85,6 +86,14 @@ def _check_latency(latency: tuple[int, int]) -> tuple[int, int]:
     if latency[0] > latency[1]:
         raise PydanticCustomError("latency", "the low end is above the high end", {"remedy": "write [low, high]"})
     return latency
+
+
+def _check_plan(plan: str) -> str:
+    if plan not in PLANS:
+        raise PydanticCustomError(
+            "brokerage", "no brokerage plan of that name", {"remedy": f"choose one of {', '.join(PLANS)}"}
+        )
+    return plan
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
@@ -143,6 +152,8 @@ class MarketSettings(_Section):
 
     costs_as_of: date | None = None
     """A date whose cost tables are applied to days before the tables begin."""
+    brokerage: Annotated[str, AfterValidator(_check_plan)] = DEFAULT_PLAN
+    """The broker's tariff: zerodha, dhan, groww, or free, flat_20, percent to compare with (docs/costs.md)."""
     sessions_file: Path | None = None
     """A TOML file with what differs from the calendar: a special session, a holiday called off, a halt."""
     grace_ms: Milliseconds = 1_000

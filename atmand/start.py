@@ -16,7 +16,7 @@ import stat
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -169,11 +169,14 @@ def spare_memory() -> None:
         ctypes.CDLL(None).mallopt(m_arena_max, 1)
 
 
-def kernel_digest(rooms: Iterable[str] = DECISION_ROOMS) -> bytes:
-    """Return the sha256 of all sources of some rooms; a SESSION record carries that of the deciding ones."""
+def kernel_digest(rooms: Iterable[str] = DECISION_ROOMS, suffixes: Collection[str] = (".py", ".toml")) -> bytes:
+    """Return the sha256 of all sources of some rooms; a SESSION record carries that of the deciding ones.
+
+    The dated tables are sources too: a rate decides what a position may cost.
+    """
     digest = hashlib.sha256()
     for room in sorted(rooms):
-        for source in sorted((_PACKAGE / room).rglob("*.py")):
+        for source in sorted(path for path in (_PACKAGE / room).rglob("*.*") if path.suffix in suffixes):
             digest.update(f"{source.relative_to(_PACKAGE).as_posix()}\0".encode())
             digest.update(hashlib.sha256(source.read_bytes()).digest())
     return digest.digest()
@@ -183,7 +186,7 @@ def kernel_digest(rooms: Iterable[str] = DECISION_ROOMS) -> bytes:
 def _compiler_key() -> str:
     versions = [f"{name}={metadata.version(name)}" for name in ("numba", "llvmlite", "numpy")]
     machine = [sys.version, platform.machine(), *(os.environ.get(name, "") for name in _COMPILER_SWITCHES)]
-    digest = hashlib.sha256("\0".join(versions + machine).encode() + kernel_digest(_COMPILED_ROOMS))
+    digest = hashlib.sha256("\0".join(versions + machine).encode() + kernel_digest(_COMPILED_ROOMS, (".py",)))
     return digest.hexdigest()[:16]
 
 

@@ -26,7 +26,9 @@ from atmand.lang.functions import call_of as function_call
 from atmand.lang.strategy import load_strategy
 from atmand.lang.types import Type
 from atmand.logs import LogSettings
+from atmand.market.cost_table import CHARGES, PLANS, SEGMENTS, Row, rows_of
 from atmand.market.session_table import Hours, Phase, SessionTable, Stretch, parse_table
+from atmand.market.tables import load_table
 from atmand.portfolio import PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings import (
@@ -74,6 +76,18 @@ GROUPS: Final = {
     "pattern": "Candle patterns",
 }
 """The groups of indicators in the order of the page, and their titles."""
+
+CHARGE_TITLES: Final = {
+    "exchange": "Exchange charges and investor protection fund",
+    "stt": "Securities transaction tax",
+    "sebi": "SEBI turnover fee",
+    "stamp": "Stamp duty",
+    "gst": "GST",
+}
+"""The charges of the page of costs, and their titles."""
+
+NO_CAP: Final = 9_000_000_000
+"""A cap of so many paise is none."""
 
 UNITS: Final = {
     "price": "rupees",
@@ -279,6 +293,103 @@ def metrics_reference() -> str:
     return "\n".join(rows)
 
 
+def taxes_reference() -> str:
+    """Write the dated rows of every charge but brokerage."""
+    lines: list[str] = []
+    for charge in CHARGES[:-1]:
+        lines += [f"#### {CHARGE_TITLES[charge]}\n", "| from | exchange | segments | what | source |"]
+        lines += ["| --- | --- | --- | --- | --- |", *_charge_rows(charge), ""]
+    return "\n".join(lines)
+
+
+def plans_reference() -> str:
+    """Write the dated rows of every brokerage plan."""
+    lines: list[str] = []
+    for plan in PLANS:
+        rows = _cells(lambda segment, plan=plan: rows_of("brokerage", "NSE", segment, plan), SEGMENTS["NSE"])
+        lines += [
+            f"#### `{plan}`\n",
+            "| from | segments | an executed order | DP | source |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for row, segments in rows:
+            dp = f"{row.values['dp_paise'] / 100:.2f}" if row.values.get("dp_paise") else ""
+            lines.append(f"| {row.first} | {', '.join(segments)} | {_brokerage(row)} | {dp} | {row.source} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def square_off_reference() -> str:
+    """Write by when positions under MIS are closed."""
+    lines = ["| from | segments | the broker's | ours | source |", "| --- | --- | ---: | ---: | --- |"]
+    for row in load_table("products")["square_off"]:
+        minutes = f"{row['broker_minutes']} | {row['our_minutes']}"
+        lines.append(f"| {row['from']} | {', '.join(row['segments'])} | {minutes} | {row['source']} |")
+    return "\n".join(lines)
+
+
+def _charge_rows(charge: str) -> Iterator[str]:
+    exchanges = SEGMENTS if charge == "exchange" else {"BSE": SEGMENTS["BSE"]}
+    for exchange, segments in exchanges.items():
+        for row, of in _cells(lambda segment, exchange=exchange: rows_of(charge, exchange, segment), segments):
+            where = exchange if charge == "exchange" else "both"
+            told = "all" if charge in ("sebi", "gst") else ", ".join(of)
+            yield f"| {row.first} | {where} | {told} | {_rates(charge, row)} | {row.source} |"
+
+
+def _cells(find: Callable[[str], tuple[Row, ...]], segments: Sequence[str]) -> list[tuple[Row, list[str]]]:
+    """Gather the segments that share a row, rows of one group of segments together and the oldest first."""
+    found: dict[tuple[str, Any, str], tuple[Row, list[str]]] = {}
+    for segment in segments:
+        for row in find(segment):
+            key = (row.source, row.first, repr(sorted(row.values.items())))
+            found.setdefault(key, (row, []))[1].append(segment)
+    return list(found.values())
+
+
+def _rates(charge: str, row: Row) -> str:
+    values = row.values
+    match charge:
+        case "stt":
+            words = {"buy": "of the purchase", "sell": "of the sale", "exercise": "of intrinsic value, exercised",
+                     "delivered": "of the value, settled in shares"}  # fmt: skip
+            return "; ".join(f"{_percent(values[name])} {word}" for name, word in words.items() if values.get(name))
+        case "exchange":
+            fund = values.get("fund", 0)
+            charged = f"{_crore(values['charge'])} a crore, each side"
+            return f"{charged}, and {_crore(fund)} for the investor protection fund" if fund else charged
+        case "sebi":
+            return f"{_crore(values['rate'])} a crore, each side"
+        case "gst":
+            return f"{values['percent']} % of brokerage, exchange charges and SEBI fees"
+        case _:
+            return f"{_percent(values['buy'])} of the purchase"
+
+
+def _brokerage(row: Row) -> str:
+    rate, cap, floor = (row.values.get(name, 0) for name in ("rate", "cap_paise", "floor_paise"))
+    delivered = (
+        f"; {_percent(row.values['delivered'])} of the shares that a contract is settled in"
+        if row.values.get("delivered")
+        else ""
+    )
+    if cap == 0:
+        return f"free{delivered}"
+    if floor == cap:
+        return f"{cap / 100:g} rupees{delivered}"
+    most = f", at most {cap / 100:g} rupees" if cap < NO_CAP else ""
+    least = f", at least {floor / 100:g}" if floor else ""
+    return f"{_percent(rate)}{most}{least}{delivered}"
+
+
+def _percent(billionths: int) -> str:
+    return f"{billionths / 10**7:g} %"
+
+
+def _crore(billionths: int) -> str:
+    return f"{billionths / 100:,.2f}".removesuffix(".00") + " rupees"
+
+
 def session_table() -> SessionTable:
     """Return our own session table."""
     return parse_table((FOLDER.parent / "atmand/market/data/sessions.toml").read_text("utf-8"), "sessions.toml")
@@ -349,6 +460,7 @@ def breaker_reference() -> str:
 
 PARTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "configuration.md": {"settings": settings_reference},
+    "costs.md": {"taxes": taxes_reference, "plans": plans_reference, "square-off": square_off_reference},
     "metrics.md": {"metrics": metrics_reference},
     "sessions.md": {
         "hours": hours_reference,

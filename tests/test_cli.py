@@ -54,6 +54,7 @@ VERBS = [
     ["token", "new"],
     ["token", "list"],
     ["token", "revoke"],
+    ["costs"],
     ["version"],
 ]
 

@@ -332,10 +332,10 @@ def test_the_example_decoder_reads_its_packets_and_skips_a_torn_one(tmp_path: Pa
 
 def test_the_example_cost_row_has_the_keys_of_the_table() -> None:
     section = TEXTS["docs/extending.md"].split("## A fact of the market")[1]
-    (row,) = tomllib.loads(re.findall(r"```toml\n(.*?)```", section, re.DOTALL)[0])["costs"]
-    table = load_table("costs")
-    assert row.keys() == table["costs"][0].keys()
-    assert set(row["sources"]) <= table["sources"].keys()
+    (row,) = tomllib.loads(re.findall(r"```toml\n(.*?)```", section, re.DOTALL)[0])["brokerage"]
+    same = [old for old in load_table("costs")["brokerage"] if old["segments"] == row["segments"]]
+    assert row.keys() == same[0].keys()
+    assert row["plan"] == same[0]["plan"]
 
 
 def test_the_configurations_that_pages_link_to_load(monkeypatch: pytest.MonkeyPatch) -> None:

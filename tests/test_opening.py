@@ -1,14 +1,24 @@
-"""What the strategies trade: their names are resolved through a list of instruments, each of them once."""
+"""What the strategies trade, and what the daemon refuses as it opens a session.
+
+Names are resolved through a list of instruments, each of them once; products and costs must fit them.
+"""
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 
+from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.source import StrategyError
 from atmand.lang.strategy import parse_strategy
-from atmand.opening import universe_of
+from atmand.market.costs import CostsError
+from atmand.market.instruments import KITE_COLUMNS
+from atmand.opening import check_costs, terms_of, universe_of
 from atmand.research.backtest import instruments_of, pairs_of
+from atmand.settings import load
 from atmand.sim.universe import dump_csv, seeded_listings
 
 TEXT = """name = "one"
@@ -49,3 +59,61 @@ def test_two_strategies_may_trade_one_instrument() -> None:
     universe = universe_of(deployed(once) + deployed(TEXT.replace('"NSE:TCS", ', "")), dump(), lenient=False)
     assert sorted(book for book, _ in universe.pairs) == [0, 0, 1, 1]
     assert {place for book, place in universe.pairs if book == 0} == {place for book, place in universe.pairs if book}
+
+
+DUMP = "\n".join(
+    [
+        ",".join(KITE_COLUMNS),
+        "408065,1594,INFY,INFOSYS,0,,0,0.1,1,EQ,NSE,NSE",
+        "15104258,59001,INFY26AUGFUT,INFY,0,2026-08-25,0,0.1,400,FUT,NFO-FUT,NFO",
+        "",
+    ]
+)
+HELD = """
+name = "one"
+universe = ["NSE:INFY"]
+[trade]
+product = "{product}"
+[entry]
+long = "close > 1"
+[size]
+quantity = 1
+"""
+FUTURE = "NSE:FUT:INFY:2026-08-25"
+
+
+def deployment(product: str, *universe: str) -> Deployment:
+    """Deploy over the operator's universe, which no strategy file's check has seen."""
+    file = parse_strategy(HELD.format(product="MIS"), "one.toml")
+    trade = file.strategy.trade.model_copy(update={"product": product})
+    file.strategy = file.strategy.model_copy(update={"trade": trade})
+    return Deployment(file, "paper", {}, "one", universe=universe)
+
+
+@pytest.mark.parametrize(
+    ("product", "name", "refused"),
+    [
+        ("MIS", "NSE:INFY", ""), ("CNC", "NSE:INFY", ""), ("MIS", FUTURE, ""), ("NRML", FUTURE, ""),
+        ("NRML", "NSE:INFY", "strategy one: trade.product: NRML carries futures and options, and NSE:EQ:INFY is"),
+        ("CNC", FUTURE, f"strategy one: trade.product: CNC takes shares into delivery, and {FUTURE} is a derivative"),
+    ],
+)  # fmt: skip
+def test_the_dump_decides_what_a_product_may_hold(product: str, name: str, refused: str) -> None:
+    if not refused:
+        assert len(universe_of([deployment(product, name)], DUMP, lenient=False).pairs) == 1
+        return
+    with pytest.raises(AtmandError) as error:
+        universe_of([deployment(product, name)], DUMP, lenient=False)
+    assert str(error.value).startswith(refused)
+
+
+def test_a_session_is_traded_under_the_configurations_plan(tmp_path: Path) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text('[market]\nbrokerage = "groww"\n')
+    settings = load(config)
+
+    terms = terms_of(settings, date(2026, 7, 6), simulated=True, bar_path=False, seed=1)
+    assert terms.brokerage == "groww"
+    check_costs(settings, date(2025, 6, 21))
+    with pytest.raises(CostsError, match="plan groww"):
+        check_costs(settings, date(2025, 6, 20))

@@ -147,6 +147,10 @@ def test_relative_paths_start_at_the_configuration_file(write: Write, tmp_path: 
         ("[market]\nlatency_ms = [5, 1]", "x.toml: market.latency_ms: the low end is above the high end, got [5, 1];"),
         ("[market]\nlatency_ms = [5]", "x.toml: market.latency_ms: field required"),
         ("[market]\ncosts_as_of = 'soon'", "x.toml: market.costs_as_of: input should be a valid date"),
+        (
+            "[market]\nbrokerage = 'gratis'",
+            "x.toml: market.brokerage: no brokerage plan of that name, got 'gratis'; choose",
+        ),
         ("[accounts.Paper]", "x.toml: accounts.Paper: not a name, got 'Paper'; use lower-case letters"),
         ("[accounts.a__b]", "x.toml: accounts.a__b: not a name"),
         ("[accounts.a]\nvenue = 'live'", "x.toml: accounts.a.venue: live orders are not supported by this version"),

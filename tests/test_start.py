@@ -130,6 +130,9 @@ def test_an_edited_kernel_source_changes_the_digest(tmp_path: Path, monkeypatch:
     renamed = kernel_digest(["core"])
     source.write_text("")
     assert len({before, renamed, kernel_digest(["core"])}) == 3
+    emptied = kernel_digest(["core"])
+    (tmp_path / "core" / "rates.toml").write_text("rate = 1\n")
+    assert kernel_digest(["core"]) != emptied == kernel_digest(["core"], [".py"])
 
 
 def test_this_process_has_its_compiler_prepared() -> None:

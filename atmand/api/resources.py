@@ -168,6 +168,8 @@ class Position(Shape):
     product: str
     side: Side
     quantity: Annotated[int, Field(gt=0)]
+    holding: Count
+    """Units of it that the depository holds; only of CNC, and not of what was bought today."""
     entry_price: Price
     last_price: Price
     entry_time: Time

@@ -18,7 +18,7 @@ __all__ = ["adjust"]
 _PRICES: Final = ("open", "high", "low", "close")
 _LEVELS: Final = ("stop_price", "target_price", "best_price")
 _DISTANCES: Final = ("stop_distance", "target_distance", "trail_distance", "trail_after", "breakeven")
-_UNITS: Final = ("quantity", "entry_quantity", "exit_quantity")
+_UNITS: Final = ("quantity", "holding", "entry_quantity", "exit_quantity")
 
 
 def adjust(layout: Layout, record: Record) -> None:

@@ -37,7 +37,7 @@ from atmand.core.records import Kind
 from atmand.core.step import on_limits, timed_events
 from atmand.core.ticks import DEPTH
 from atmand.market.bar_path import STEP_SECONDS, STEPS, level_price, level_quantity, step_price
-from atmand.market.costs import COSTS
+from atmand.market.costs import COST_GROUPS, COSTS
 
 __all__ = [
     "BOOK_HOURS",
@@ -61,7 +61,7 @@ __all__ = [
 _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
 _SECONDS: Final = STEP_SECONDS
-_COST_ROWS: Final = 4
+_COST_ROWS: Final = len(COST_GROUPS)
 _LIMITS: Final = np.int64(Kind.LIMITS)
 
 DAY: Final = np.dtype(
@@ -147,8 +147,13 @@ def open_day(arena, t, day, windows, hours, costs):  # type: ignore[no-untyped-d
         book.orders_today = 0
         book.day_equity_paise = book.equity_paise
     for index in range(h.pairs_n):
-        pair_at(t, index).sold_today = 0
-        pair_at(t, index).trades_today = 0
+        pair = pair_at(t, index)
+        pair.holding = pair.quantity if book_at(t, pair.book).delivery else 0
+        pair.bought_today = 0
+        pair.bought_value = 0
+        pair.sold_today = 0
+        pair.sold_value = 0
+        pair.trades_today = 0
     for index in range(h.instruments_n):
         instrument = instrument_at(t, index)
         instrument.volume_known = 1

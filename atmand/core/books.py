@@ -57,7 +57,10 @@ _STRUCTURAL: Final = {
     "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working"),
     "ACCOUNT": ("books", "held_paise", "gross_paise", "net_paise", "exposed"),
 }  # fmt: skip
-_DAILY: Final = {"BOOK": ("orders_today", "squared"), "PAIR": ("sold_today", "trades_today")}
+_DAILY: Final = {
+    "BOOK": ("orders_today", "squared"),
+    "PAIR": ("bought_today", "bought_value", "sold_today", "sold_value", "trades_today"),
+}
 _TRADE_SUMS: Final = (
     "entry_quantity", "entry_value", "exit_quantity", "exit_value", "costs_paise", "realised_paise", "bars_held",
 )  # fmt: skip
@@ -163,7 +166,11 @@ def homeless_positions(document: dict[str, Any], held: Collection[tuple[str, str
 
 
 def open_next_day(layout: Layout) -> None:
-    """Begin a day on books that were carried into it: daily counters at zero, the day's loss counted from here."""
+    """Begin a day on books that were carried into it: daily counters at zero, the day's loss counted from here.
+
+    What delivery books hold is in the depository now: bought on one day, shares are there on the next (T+1). A position
+    under MIS should not be here, as when the daemon was down at its time: it is given up at the first touch.
+    """
     header = layout.arena[: ARENA.itemsize].view(ARENA)
     header["session_ended"] = 0
     header["next_due_ns"] = 0
@@ -173,6 +180,10 @@ def open_next_day(layout: Layout) -> None:
     for name in _DAILY["PAIR"]:
         pairs[name] = 0
     books["day_equity_paise"] = books["equity_paise"]
+    products = np.array([plan.product for plan in layout.manifest.books])[pairs["book"]]
+    pairs["holding"] = np.where(products == "CNC", pairs["quantity"], 0)
+    late = (products == "MIS") & (pairs["quantity"] != 0) & (pairs["exit_reason"] == 0)
+    pairs["exit_reason"][late] = Reason.SQUARE_OFF
 
 
 def _book_names(layout: Layout) -> list[str]:
@@ -290,6 +301,8 @@ def apply_fills(document: dict[str, Any], manifest: Manifest, keys: Sequence[str
             pair.update(entry_cause=int(fill["cause"]), entry_index=int(fill["index"]))
             pair.update(dict.fromkeys((*_TRADE_SUMS, "value_paise"), 0))
         realised = _book_fill(pair, fill)
+        if plan.delivery and int(fill["reason"]) != Reason.NETTED:
+            _count_delivery(pair, fill)
         cash = -int(fill["side"]) * int(fill["value"]) - int(fill["costs"])
         for owner in (book, account):
             owner["cash_paise"] += cash
@@ -311,12 +324,17 @@ def _named(place: tuple[str, str]) -> dict[str, str]:
     return {"book": place[0], "instrument": place[1]}
 
 
+def _count_delivery(pair: dict[str, Any], fill: Any) -> None:
+    """Count what the market gave or took today: the day's costs of deliveries depend on it."""
+    word = "bought" if int(fill["side"]) > 0 else "sold"
+    for name, amount in ((f"{word}_today", fill["quantity"]), (f"{word}_value", fill["value"])):
+        pair[name] = pair.get(name, 0) + int(amount)
+
+
 def _book_fill(pair: dict[str, Any], fill: Any) -> int:
     """Move a position by one fill; return what it realised, in paise."""
     side, quantity, value = int(fill["side"]), int(fill["quantity"]), int(fill["value"])
     pair["costs_paise"] += int(fill["costs"])
-    if side < 0 and int(fill["reason"]) != Reason.NETTED:
-        pair["sold_today"] += quantity
     if side == pair["side"]:
         pair["quantity"] += side * quantity
         pair["value_paise"] += side * value

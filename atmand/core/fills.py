@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 
 from atmand.core.audit import emit, tag
+from atmand.core.deliveries import delivery_costs
 from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import account_at, book_at, cost_at, header_of, instrument_at, order_at, pair_at, trade_at
 from atmand.core.orders import end_order, transition
 from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Reason
-from atmand.market.costs import dp_costs, order_costs
+from atmand.market.costs import order_costs
 
 __all__ = ["fill", "fill_netted"]
 
@@ -33,15 +34,13 @@ def fill(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     Costs are those of the order so far, less what was charged before, so that they do not depend on how it was cut.
     """
     o = order_at(t, slot)
-    pair = pair_at(t, o.pair)
     book = book_at(t, o.book)
     traded = o.value - o.netted
     rates = cost_at(t, instrument_at(t, o.instrument).cost_group + book.delivery)
     costs = order_costs(rates, o.side, traded + quantity * price) - order_costs(rates, o.side, traded)
-    costs += dp_costs(rates, o.side, pair.sold_today)
-    if o.side < 0:
-        pair.sold_today += quantity
-    _book_fill(t, slot, quantity, price, costs, o.reason)
+    if book.delivery:
+        costs += delivery_costs(t, o.pair, o.side, quantity, quantity * price)
+    _book_fill(t, slot, quantity, price, np.int64(costs), o.reason)
 
 
 @routine

@@ -147,7 +147,8 @@ PAIR: Final = np.dtype(
             "entry_cause",
             "entry_index",
         ),
-        *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded", "sold_today"),
+        *_rows("stop_price", "target_price", "stop_distance", "target_distance", "folded"),
+        *_rows("holding", "bought_today", "bought_value", "sold_today", "sold_value"),
         *_rows("trail_distance", "trail_after", "breakeven", "best_price", "stop_reason", "last_exit", "managed"),
         *_rows("adds", "reduces", "cooling", "trades_today", "minute_ns", "minute_taken"),
         *_rows("group", "group_row", "leg"),
@@ -158,6 +159,8 @@ PAIR: Final = np.dtype(
 )
 """A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
 
+`holding` are the units that the depository held when the session opened (CNC only); `bought_today` and `sold_today`
+are what the market gave and took since, under CNC.
 Distances of stops are price units, or, below zero, millionths of the entry's average price. A contract that only a
 group of legs trades has no structure and no series (-1); `group` is the id of its group, `group_row` its place.
 """

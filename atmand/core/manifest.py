@@ -110,6 +110,13 @@ class BookPlan:
     """It opens nothing: it leads positions that it took over to their exits, and goes when it is flat."""
     origin: str = ""
     """The strategy whose positions a run-off book took over."""
+    carried: bool = False
+    """NRML: derivatives that may be held over night."""
+
+    @property
+    def product(self) -> str:
+        """The broker's word for what its positions are held under."""
+        return "CNC" if self.delivery else "NRML" if self.carried else "MIS"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from atmand.core.records import (
     version_of,
 )
 from atmand.errors import AtmandError
-from atmand.market.costs import cost_group
+from atmand.market.cost_table import DEFAULT_PLAN
+from atmand.market.costs import cost_group, segment_of
 from atmand.market.instruments import Instrument, expiry_ns
 from atmand.market.sessions import Window
 
@@ -75,6 +76,7 @@ class SessionTerms:
     path_last_ns: int = 0
     costs_day: date | None = None
     """Day whose cost tables apply; None is the session's own."""
+    brokerage: str = DEFAULT_PLAN
     protection_bps: int = 100
     entry_wait_ns: int = 30_000_000_000
     stale_ns: int = 60_000_000_000
@@ -127,8 +129,9 @@ def session_draft(terms: SessionTerms) -> Draft:
     head["orders_per_book"] = terms.orders_per_book
     head["code"] = np.frombuffer(terms.code, np.uint8)
     head["machine"] = np.frombuffer(terms.machine, np.uint8)
+    head["brokerage"] = terms.brokerage.encode()
     rows = np.array([window[:3] for window in terms.windows], SESSION_ROW)
-    return Draft(Kind.SESSION, body_of(Kind.SESSION, head, rows), len(rows))
+    return Draft(Kind.SESSION, body_of(Kind.SESSION, head, rows), len(rows), version_of(Kind.SESSION))
 
 
 def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes = b"") -> Draft:
@@ -148,11 +151,16 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
         row["lower_band"], row["upper_band"] = instrument.lower_band, instrument.upper_band
         row["group"], row["tradable"] = group, instrument.tradable
         row["sector"] = sectors.index(instrument.sector) + 1 if instrument.sector else 0
-        row["cost_group"] = cost_group(instrument.exchange, "MIS") if instrument.tradable else 0
+        row["cost_group"] = _cost_group(instrument) if instrument.tradable else 0
         row["underlying"] = places.get(instrument.underlying, -1)
         row["expiry_ns"] = expiry_ns(instrument)
         row["strike"], row["right"] = instrument.strike, instrument.right
     return Draft(Kind.INSTRUMENTS, body_of(Kind.INSTRUMENTS, head, rows), len(rows), version_of(Kind.INSTRUMENTS))
+
+
+def _cost_group(instrument: Instrument) -> int:
+    """Return the block of cost rows of an instrument; of shares, the one before deliveries'."""
+    return cost_group(instrument.exchange, segment_of(instrument.exchange, instrument.segment, instrument.name))
 
 
 def program_draft(

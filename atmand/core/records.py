@@ -192,7 +192,11 @@ SESSION_HEAD: Final = np.dtype(
         ("ring_factor", "i8"),  # bars kept per period of a recursive indicator
         ("code", "u1", (32,)),  # sha256 of the kernel sources
         ("machine", "u1", (32,)),  # sha256 of CPU features, libm, numba
+        ("brokerage", "S16"),  # name of the plan in the cost table
     ]
+)
+SESSION_HEAD_1: Final = np.dtype(  # before brokerage plans
+    [(name, SESSION_HEAD[name]) for name in (SESSION_HEAD.names or ())[:-1]]
 )
 SESSION_ROW: Final = np.dtype([("group", "i8"), ("open_ns", "i8"), ("close_ns", "i8")])
 
@@ -341,7 +345,8 @@ class Shape(NamedTuple):
 
 
 _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
-    (Kind.SESSION, 1): Shape(SESSION_HEAD, SESSION_ROW),
+    (Kind.SESSION, 1): Shape(SESSION_HEAD_1, SESSION_ROW),
+    (Kind.SESSION, 2): Shape(SESSION_HEAD, SESSION_ROW),
     (Kind.INSTRUMENTS, 1): Shape(INSTRUMENTS_HEAD, _INSTRUMENTS_ROW_1),
     (Kind.INSTRUMENTS, 2): Shape(INSTRUMENTS_HEAD, INSTRUMENTS_ROW),
     (Kind.HISTORY, 1): Shape(HISTORY_HEAD, HISTORY_ROW),
@@ -361,7 +366,7 @@ _SHAPES: Final[dict[tuple[Kind, int], Shape]] = {
     **{(kind, 2): Shape(EMPTY, AUDIT) for kind in AUDIT_KINDS},
 }
 
-_UNSAID: Final = {"underlying": -1}
+_UNSAID: Final = {"underlying": -1, "brokerage": b"zerodha"}
 """What a field of a newer version is in a row that was written without it, where that is not zero."""
 
 

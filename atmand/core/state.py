@@ -13,18 +13,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.bars import IST_NS
 from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.groups import contracts_of, fill_contracts, fill_groups
+from atmand.core.hours import book_hours, flat_times
 from atmand.core.layout import ARENA, TABLES, allocate
-from atmand.core.manifest import BookPlan, Manifest
+from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
-from atmand.market.costs import cost_rows
+from atmand.market.costs import COST_GROUPS, cost_rows
 
-__all__ = ["Layout", "LayoutError", "book_hours", "carry_over", "day_of", "lay_out", "table"]
+__all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
 
 _HASH: Final = 0x9E3779B1
-_DAY_NS: Final = 86_400_000_000_000
 _MAX_OUTPUTS: Final = 65_536
 _CARRIED: Final = (
     "last_price", "exchange_ns", "tick_ns", "volume", "volume_known", "quoted", "gap_ns", "bid", "ask",
@@ -114,7 +113,7 @@ def lay_out(
             "subscriptions": len(subscriptions),
             "columns": len(instruments) * columns_each,
             "outputs": outputs,
-            "costs": 4,
+            "costs": len(COST_GROUPS),
             "trades": kept,
             "fills": kept,
             "proposals": n_pairs,
@@ -127,11 +126,14 @@ def lay_out(
     hours = _hours_of(windows, instruments)
     _fill_header(arena, head, hours, time_ns)
     table(arena, "windows")[: len(windows)] = windows
-    table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])))
+    table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])), head["brokerage"].decode())
     _fill_instruments(arena, head, instruments, time_ns)
     _fill_series(arena, series)
     params_at = extra_at + slab_bytes
-    _fill_books(arena, head, hours, manifest, params_at)
+    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
+    every = (*traded, *((book, instrument) for book, instrument, _ in contracts))
+    flat_ns = flat_times(day_of(int(head["date"])), windows, instruments, manifest, every)
+    _fill_books(arena, hours, manifest, flat_ns, params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
     _fill_subscriptions(arena, subscriptions, series)
     arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
@@ -140,8 +142,7 @@ def lay_out(
     fill_contracts(table(arena, "pairs"), table(arena, "instruments"), contracts, len(pairs))
     table(arena, "books")["first_pair"] = -1
     _link(table(arena, "pairs")["book"], table(arena, "pairs")["next_in_book"], table(arena, "books")["first_pair"])
-    traded = [(int(row["book"]), int(row["instrument"])) for row in pairs]
-    return Layout(arena, manifest, keys, (*traded, *((book, instrument) for book, instrument, _ in contracts)))
+    return Layout(arena, manifest, keys, every)
 
 
 def _aligned(size: int) -> int:
@@ -267,17 +268,9 @@ def _fill_series(arena: NDArray[np.uint8], series: dict[tuple[int, int], tuple[i
         instruments["first_series"][instrument] = index
 
 
-def book_hours(plan: BookPlan, open_ns: int, close_ns: int) -> tuple[int, int, int]:
-    """Return when a book may enter from and to, and is squared off (0: never), in a session of these hours."""
-    midnight_ns = (open_ns + IST_NS) // _DAY_NS * _DAY_NS - IST_NS
-    return (
-        midnight_ns + plan.entry_from_ns if plan.entry_from_ns else 0,
-        midnight_ns + plan.entry_to_ns if plan.entry_to_ns else close_ns,
-        midnight_ns + plan.square_off_ns if plan.square_off_ns else 0,
-    )
-
-
-def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], manifest: Manifest, at: int) -> None:
+def _fill_books(
+    arena: NDArray[np.uint8], windows: NDArray[Any], manifest: Manifest, flat_ns: list[int], at: int
+) -> None:
     """Fill accounts and books. Limits are zero, so nothing trades before a LIMITS record; so is the capital."""
     rows = table(arena, "books")
     open_ns, close_ns = int(windows["open_ns"].min()), int(windows["close_ns"].max())
@@ -292,7 +285,9 @@ def _fill_books(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], mani
         row["lookback_slots"] = manifest.structures[plan.structure].lookback_slots
         for name in _TERMS:
             row[name] = getattr(plan, name)
-        row["entry_from_ns"], row["entry_to_ns"], row["square_off_ns"] = book_hours(plan, open_ns, close_ns)
+        row["entry_from_ns"], row["entry_to_ns"], row["square_off_ns"] = book_hours(
+            plan, open_ns, close_ns, flat_ns[index]
+        )
         arena[at : at + len(plan.values) * 8].view(np.float64)[:] = plan.values
         at += _aligned(max(1, len(plan.values)) * 8)
     for index in range(len(manifest.accounts)):

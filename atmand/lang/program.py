@@ -250,6 +250,7 @@ def _book(deployment: Deployment, structure: Structure, index: int) -> BookPlan:
         warm_bars=warm,
         history_bars=fetch,
         stream_bars=stream_bars(structure, values),
+        carried=strategy.trade.product == "NRML",
         **_terms(strategy, structure.plan.params),
     )
 

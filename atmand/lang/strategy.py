@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from atmand.errors import AtmandError
 from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
 from atmand.lang.source import Place, SourceText, StrategyError
+from atmand.market.products import kind_of_name, product_refusal
 
 __all__ = [
     "Parameter",
@@ -141,7 +142,7 @@ class Size(_Table):
 class Trade(_Table):
     """What orders are made of, and how often."""
 
-    product: Literal["MIS", "CNC"] = "MIS"
+    product: Literal["MIS", "CNC", "NRML"] = "MIS"
     sides: Literal["both", "long", "short"] = "both"
     max_trades_a_day: int = Field(default=0, ge=0, le=100_000)
     cooldown: int = Field(default=0, ge=0, le=100_000)
@@ -233,8 +234,8 @@ class Strategy(_Table):
             raise ValueError("with [[legs]] exit.long closes the group; it has no other exit")
         if self.stop.model_fields_set:
             raise ValueError("with [[legs]] stops stand in the legs and in [combined]; remove [stop]")
-        if self.trade.product != "MIS" or self.trade.order != "market" or self.trade.sides != "both":
-            raise ValueError("legs are traded with market orders and product MIS")
+        if self.trade.product == "CNC" or self.trade.order != "market" or self.trade.sides != "both":
+            raise ValueError("legs are traded with market orders and product MIS or NRML")
 
 
 class StrategyFile:
@@ -291,6 +292,7 @@ def strategy_of(document: dict[str, Any], source: SourceText) -> StrategyFile:
     if wrong is not None:
         place = source.find(*wrong.path, nth=wrong.nth)
         raise StrategyError(source, place, f"{'.'.join(wrong.path)}: {wrong.what}", "see docs/legs.md")
+    _check_product(strategy, source)
     file = StrategyFile(strategy, source)
     refuse_repeated(file, [(name, name) for name in strategy.universe])
     return file
@@ -312,6 +314,15 @@ def refuse_repeated(file: StrategyFile, named: Sequence[tuple[str, str]]) -> Non
         if place is None:  # the names are the command line's
             raise AtmandError(f"strategy {file.strategy.name}", what, "name it once")
         raise StrategyError(file.source, place, what, "name it once")
+
+
+def _check_product(strategy: Strategy, source: SourceText) -> None:
+    """Refuse a universe that cannot be held under the product, where its names say so; with legs, contracts are."""
+    for nth, name in enumerate(() if strategy.legs else strategy.universe):
+        kind = kind_of_name(name)
+        refusal = product_refusal(strategy.trade.product, name, is_derivative=kind == "derivative") if kind else None
+        if refusal is not None:
+            raise StrategyError(source, source.find("trade", "product"), f"universe[{nth}]: {refusal[0]}", refusal[1])
 
 
 def _refusal(source: SourceText, error: ValidationError) -> StrategyError:

@@ -1,32 +1,42 @@
-"""What a trade costs: dated tables, the compiled function that matching, back-test and ledger share, a contract note.
+"""What a trade costs: the compiled functions that matching, back-test and ledger share, and a contract note.
 
 The unit of a charge is the executed *order*: brokerage has its cap there, and an order costs the same however many
 fills it took. The kernel rounds once an order, half up to the paisa, over the exact sum of its charges; rounding each
 charge would drift by paise from the broker's note, which adds the day's exact charges and rounds at the end. Only the
 note rounds the transaction tax to the rupee, over the day, as contract notes do.
+
+The value of an order is price times quantity: of shares and futures the contract's value, of options the premium. The
+dated tables behind it all are `cost_table.py`'s.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from atmand.errors import AtmandError
-from atmand.market.tables import load_table
+from atmand.market.cost_table import (
+    DEFAULT_PLAN,
+    CostsError,
+    check_plan,
+    check_segment,
+    periods,
+    rows_on,
+)
 
 __all__ = [
     "BSE_DELIVERY",
     "BSE_INTRADAY",
     "COSTS",
     "COST_GROUPS",
-    "FIRST_DAY",
     "NSE_DELIVERY",
     "NSE_INTRADAY",
     "RATE",
@@ -34,9 +44,13 @@ __all__ = [
     "Executed",
     "contract_note",
     "cost_group",
+    "cost_row",
     "cost_rows",
-    "dp_costs",
+    "delivered_costs",
+    "exercise_costs",
     "order_costs",
+    "same_day_costs",
+    "segment_of",
 ]
 
 RATE: Final = 1_000_000_000
@@ -47,6 +61,7 @@ COSTS: Final = np.dtype(
         ("from_date", "i8"),  # yyyymmdd of the first day that the row holds
         ("brokerage_rate", "i8"),  # of the order's value, in 1/RATE, as are all rates
         ("brokerage_cap_paise", "i8"),
+        ("brokerage_floor_paise", "i8"),
         ("stt_buy_rate", "i8"),
         ("stt_sell_rate", "i8"),
         ("exchange_rate", "i8"),  # with the investor protection fund's part
@@ -54,6 +69,9 @@ COSTS: Final = np.dtype(
         ("stamp_buy_rate", "i8"),
         ("gst_percent", "i8"),  # on brokerage + exchange + SEBI
         ("dp_paise", "i8"),  # an ISIN and day, on deliveries sold; with its GST
+        ("exercise_rate", "i8"),  # tax on an exercised option's intrinsic value
+        ("delivered_rate", "i8"),  # tax on the shares that a derivative is settled in
+        ("delivered_brokerage_rate", "i8"),
     ]
 )
 """One row of a day's cost table; its place in the table is the instrument's and product's cost group."""
@@ -68,16 +86,24 @@ COST_GROUPS: Final = (
     ("NSE", "EQ_DELIVERY"),
     ("BSE", "EQ_INTRADAY"),
     ("BSE", "EQ_DELIVERY"),
+    ("NSE", "FUT"),
+    ("NSE", "OPT"),
+    ("BSE", "FUT"),
+    ("BSE", "OPT"),
+    ("BSE", "OPT_SENSEX_BANKEX"),
 )
-"""Exchange and segment of each cost group, in the order of `cost_rows`."""
+"""Exchange and segment of each cost group, in the order of `cost_rows`. Records carry the places: new ones come last.
+
+A cash group is followed by that of deliveries in the same shares.
+"""
 
 _PRODUCTS: Final = {"MIS": "EQ_INTRADAY", "CNC": "EQ_DELIVERY"}
-_RATES: Final = tuple(name for name in COSTS.names or () if name != "from_date")
+_DEAR_OPTIONS: Final = ("SENSEX", "BANKEX")
 _PLACES: Final = {"brokerage": 4, "stt": 4, "exchange_txn": 6, "sebi": 6, "gst": 6, "stamp": 4, "dp": 2}
-
-
-class CostsError(AtmandError):
-    """No cost table for the day, the exchange or the segment."""
+_UNCAPPED: Final = 1 << 62
+_SMALL: Final = 1 << 33
+"""Up to this value (8.5 crore rupees) the sum in billionths of a paisa fits an int64 at brokerage of 2.5 %, the most
+that SEBI allows, so that nothing has to be added apart."""
 
 
 @dataclass(frozen=True)
@@ -88,89 +114,175 @@ class Executed:
     value_paise: int
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def order_costs(row: Any, side: int, value_paise: int) -> int:
-    """Return what an executed order costs in paise, without the depository's charge (`dp_costs`).
+@njit(cache=True, error_model="numpy")
+def _charged(value_paise: Any, rate: Any, cap: Any, floor: Any, fees: Any, gst_percent: Any, taxes: Any) -> int:
+    """Add brokerage, fees, the tax on both and the taxes on a value, and round half up to the paisa, once.
 
-    `row` is a COSTS record, `side` +1 for a buy and -1 for a sale, `value_paise` the sum of the values of the order's
-    trades so far. A fill is charged `order_costs(row, side, after) - order_costs(row, side, before)`: never negative,
-    and over all fills exactly the order's costs. Whole paise and billionths of one are added apart, so that no
-    intermediate overflows for any value that fits an int64.
+    Whole paise and billionths of one are added apart, so that no intermediate overflows for any value that fits an
+    int64.
     """
-    if value_paise <= 0:
-        return 0
     whole = value_paise // RATE
     rest = value_paise - whole * RATE
-    fees = row["exchange_rate"] + row["sebi_rate"]
-    taxes = row["stt_buy_rate"] + row["stamp_buy_rate"] if side > 0 else row["stt_sell_rate"]
 
-    billionths = rest * row["brokerage_rate"]
-    brokerage = whole * row["brokerage_rate"] + billionths // RATE
+    billionths = rest * rate
+    brokerage = whole * rate + billionths // RATE
     billionths %= RATE
-    if brokerage >= row["brokerage_cap_paise"]:
-        brokerage = row["brokerage_cap_paise"]
+    if brokerage >= cap:
+        brokerage = cap
+        billionths = 0
+    if brokerage < floor:
+        brokerage = floor
         billionths = 0
 
     taxable = brokerage + whole * fees
     taxable_billionths = billionths + rest * fees
-    gst_hundredths = taxable * row["gst_percent"]
+    gst_hundredths = taxable * gst_percent
     paise = taxable + gst_hundredths // 100 + whole * taxes
     billionths = (
         taxable_billionths
         + gst_hundredths % 100 * (RATE // 100)
-        + taxable_billionths * row["gst_percent"] // 100
+        + taxable_billionths * gst_percent // 100
         + rest * taxes
     )
     return int(paise + (billionths + RATE // 2) // RATE)
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def dp_costs(row: Any, side: int, sold_today: int) -> int:
-    """Return the depository's charge in paise of a fill, when `sold_today` units of the ISIN were sold before it.
+def order_costs(row: Any, side: int, value_paise: int) -> int:
+    """Return what an executed order costs in paise, without the depository's charge.
 
-    It falls due once an ISIN and day, with the first delivery sold, so it is not a part of an order's costs.
-    Source: support.zerodha.com, DP charges.
+    `row` is a COSTS record, `side` +1 for a buy and -1 for a sale, `value_paise` the sum of the values of the order's
+    trades so far. A fill is charged `order_costs(row, side, after) - order_costs(row, side, before)`: never negative,
+    and over all fills exactly the order's costs.
     """
-    if side < 0 and sold_today == 0:
-        return int(row["dp_paise"])
-    return 0
+    if value_paise <= 0:
+        return 0
+    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
+    fees, gst_percent = row["exchange_rate"] + row["sebi_rate"], row["gst_percent"]
+    taxes = row["stt_buy_rate"] + row["stamp_buy_rate"] if side > 0 else row["stt_sell_rate"]
+    if value_paise > _SMALL:
+        return int(_charged(value_paise, rate, cap, floor, fees, gst_percent, taxes))
+    taxable = max(min(value_paise * rate, cap * RATE), floor * RATE) + value_paise * fees
+    return int((taxable + taxable * gst_percent // 100 + value_paise * taxes + RATE // 2) // RATE)
 
 
-def cost_rows(day: date) -> NDArray[np.void]:
+@njit(cache=True, error_model="numpy")
+def same_day_costs(intraday: Any, delivery: Any, bought: int, bought_value: int, sold: int, sold_value: int) -> int:
+    """Return by how much a day's buys and sales of one share under CNC cost more (or less) than as deliveries.
+
+    What is bought and sold within a day is never delivered: that part pays as intraday, tax, stamp and brokerage alike.
+    It is taken at the day's average prices, and its brokerage as one order a side. A fill is charged the difference
+    that it makes. Sources: tradingqna.com/t/9264 and /t/1181, "charged with intraday charges only", answers of the
+    broker's staff.
+    """
+    matched = min(bought, sold)
+    if matched <= 0:
+        return 0
+    bought_part, sold_part = bought_value, sold_value
+    if bought > matched:
+        bought_part = bought_value // bought * matched + bought_value % bought * matched // bought
+    if sold > matched:
+        sold_part = sold_value // sold * matched + sold_value % sold * matched // sold
+    as_intraday = order_costs(intraday, 1, bought_part) + order_costs(intraday, -1, sold_part)
+    return int(as_intraday - order_costs(delivery, 1, bought_part) - order_costs(delivery, -1, sold_part))
+
+
+@njit(cache=True, error_model="numpy")
+def exercise_costs(row: Any, intrinsic_paise: int) -> int:
+    """Return what an option settled in cash costs its holder: brokerage as of an order, and the tax on its worth.
+
+    Its writer pays the brokerage alone, `exercise_costs` of a row whose `exercise_rate` is 0. Source of the brokerage:
+    tradingqna.com/t/151973, an answer of the broker's staff.
+    """
+    if intrinsic_paise <= 0:
+        return 0
+    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
+    return int(_charged(intrinsic_paise, rate, cap, floor, 0, row["gst_percent"], row["exercise_rate"]))
+
+
+@njit(cache=True, error_model="numpy")
+def delivered_costs(row: Any, value_paise: int) -> int:
+    """Return what a stock derivative settled in shares costs either side, of the value at which they change hands."""
+    if value_paise <= 0:
+        return 0
+    rate = row["delivered_brokerage_rate"]
+    return int(_charged(value_paise, rate, _UNCAPPED, 0, 0, row["gst_percent"], row["delivered_rate"]))
+
+
+def cost_rows(day: date, plan: str = DEFAULT_PLAN) -> NDArray[np.void]:
     """Return the cost table in force on `day`: a COSTS row for each of `COST_GROUPS`, in that order.
 
-    CostsError before the table begins. Sources: row by row in `data/costs.toml`.
+    CostsError before a table begins. Sources: row by row in `data/costs.toml`.
     """
+    changes = _changes(check_plan(plan))
+    place = bisect_right(changes, day)
+    return _rows_from(changes[place - 1] if place else day, plan).copy()
+
+
+@cache
+def _changes(plan: str) -> list[date]:
+    """Return the days on which a charge of any group changes, from the one on which all are known."""
+    days = [[period.first for period in periods(*group, plan)] for group in COST_GROUPS]
+    begins = max(of_group[0] for of_group in days)
+    return sorted({begins, *(day for of_group in days for day in of_group if day > begins)})
+
+
+@cache
+def _rows_from(day: date, plan: str) -> NDArray[np.void]:
     rows = np.zeros(len(COST_GROUPS), COSTS)
-    for at, group in enumerate(COST_GROUPS):
-        known = [row for row in _TABLE if (row["exchange"], row["segment"]) == group and row["from"] <= day]
-        if not known:
-            raise CostsError(
-                f"costs of {day}",
-                f"the cost table begins on {FIRST_DAY}",
-                "name a later day whose costs apply: costs_as_of = DATE in the configuration, or --costs-as-of DATE",
-            )
-        newest = max(known, key=lambda row: row["from"])
-        rows[at] = (int(newest["from"].strftime("%Y%m%d")), *(newest[name] for name in _RATES))
+    for at, (exchange, segment) in enumerate(COST_GROUPS):
+        rows[at] = cost_row(day, exchange, segment, plan)
     return rows
 
 
-def cost_group(exchange: str, product: str) -> int:
-    """Return the cost group of an exchange and a product (`MIS`, `CNC`) or segment (`EQ_INTRADAY`, `EQ_DELIVERY`)."""
-    try:
-        return COST_GROUPS.index((exchange, _PRODUCTS.get(product, product)))
-    except ValueError:
-        known = ", ".join(" ".join(group) for group in COST_GROUPS)
-        raise CostsError(f"costs of {exchange} {product}", "not in the cost table", f"known are {known}") from None
+def cost_row(day: date, exchange: str, segment: str, plan: str = DEFAULT_PLAN) -> np.void:
+    """Return the COSTS record of one exchange and segment on a day."""
+    found = rows_on(day, exchange, segment, plan)
+    brokerage, stt, exchange_row = (found[name].values for name in ("brokerage", "stt", "exchange"))
+    first = max(row.first for row in found.values())
+    row: np.void = np.zeros(1, COSTS)[0]
+    row["from_date"] = int(first.strftime("%Y%m%d"))
+    row["brokerage_rate"] = brokerage.get("rate", 0)
+    row["brokerage_cap_paise"] = brokerage.get("cap_paise", 0)
+    row["brokerage_floor_paise"] = brokerage.get("floor_paise", 0)
+    row["stt_buy_rate"], row["stt_sell_rate"] = stt.get("buy", 0), stt.get("sell", 0)
+    row["exchange_rate"] = exchange_row.get("charge", 0) + exchange_row.get("fund", 0)
+    row["sebi_rate"] = found["sebi"].values["rate"]
+    row["stamp_buy_rate"] = found["stamp"].values.get("buy", 0)
+    row["gst_percent"] = found["gst"].values["percent"]
+    row["dp_paise"] = brokerage.get("dp_paise", 0)
+    row["exercise_rate"], row["delivered_rate"] = stt.get("exercise", 0), stt.get("delivered", 0)
+    row["delivered_brokerage_rate"] = brokerage.get("delivered", 0)
+    return row
 
 
-def contract_note(orders: Iterable[Executed], *, day: date, exchange: str, segment: str) -> dict[str, Decimal]:
+def cost_group(exchange: str, segment: str) -> int:
+    """Return the cost group of an exchange and a segment, or a product of shares (`MIS`, `CNC`)."""
+    segment = _PRODUCTS.get(segment, segment)
+    check_segment(exchange, segment)
+    return COST_GROUPS.index((exchange, segment))
+
+
+def segment_of(exchange: str, kind: str, underlying: str = "", product: str = "MIS") -> str:
+    """Return the segment that an instrument's orders are charged in.
+
+    `kind` is the instrument's own segment (`EQ`, `FUT`, `OPT`), `underlying` the name of what a derivative is on.
+    """
+    if kind == "OPT" and exchange == "BSE" and underlying in _DEAR_OPTIONS:
+        return "OPT_SENSEX_BANKEX"
+    return kind if kind in ("FUT", "OPT") else _PRODUCTS.get(product, product)
+
+
+def contract_note(
+    orders: Iterable[Executed], *, day: date, exchange: str, segment: str, plan: str = DEFAULT_PLAN
+) -> dict[str, Decimal]:
     """Return the charges of one instrument's executed orders of a day, in rupees, as a contract note adds them.
 
     Keys: brokerage, stt, exchange_txn, sebi, gst, stamp, dp, total (the exact sum, rounded half up to the paisa) and
     total_with_stt_rupee_rounded (the same with the day's STT rounded half up to the rupee).
     """
-    row = cost_rows(day)[cost_group(exchange, segment)]
+    check_segment(exchange, _PRODUCTS.get(segment, segment))
+    row = cost_row(day, exchange, _PRODUCTS.get(segment, segment), plan)
     executed = tuple(orders)
     exact = dict.fromkeys(_PLACES, Decimal(0))
     for order in executed:
@@ -188,7 +300,8 @@ def contract_note(orders: Iterable[Executed], *, day: date, exchange: str, segme
 def _charges(row: np.void, order: Executed) -> dict[str, Decimal]:
     buys = order.side > 0
     value = Decimal(order.value_paise) / 100
-    brokerage = min(value * _share(row, "brokerage_rate") / RATE, _share(row, "brokerage_cap_paise") / 100)
+    rated = min(value * _share(row, "brokerage_rate") / RATE, _share(row, "brokerage_cap_paise") / 100)
+    brokerage = max(rated, _share(row, "brokerage_floor_paise") / 100) if value > 0 else Decimal(0)
     exchange = value * _share(row, "exchange_rate") / RATE
     sebi = value * _share(row, "sebi_rate") / RATE
     return {
@@ -207,9 +320,3 @@ def _share(row: np.void, name: str) -> Decimal:
 
 def _rounded(rupees: Decimal, places: int) -> Decimal:
     return rupees.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
-
-
-_TABLE: Final[list[dict[str, Any]]] = load_table("costs")["costs"]
-
-FIRST_DAY: Final[date] = min(row["from"] for row in _TABLE)
-"""The first day of the cost table."""

@@ -6,9 +6,8 @@ other programs are driven record by record (`bar_driver.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any, Final
 
 import numba
@@ -16,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns, set_up
+from atmand.core.hours import book_hours, flat_by
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Manifest, Program
 from atmand.core.opening import yyyymmdd
 from atmand.core.records import SESSION_ROW
-from atmand.core.state import book_hours, day_of, table
+from atmand.core.state import day_of, table
 from atmand.errors import AtmandError
 from atmand.lang.batch import BatchProgram, build_batch
+from atmand.market.cost_table import DEFAULT_PLAN
 from atmand.market.costs import COSTS, cost_rows
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions, session_windows
 
@@ -92,9 +93,7 @@ class Batch:
         self.times, self._present = times[traded], (present & mine)[traded]
         self.count = int(self._present.sum())
         self._columns = np.stack([np.ascontiguousarray(bars[name][traded]) for name in _COLUMNS])
-        self._days, self._windows, self._hours, self._costs = _sessions(
-            program.manifest, market.costs_as_of, self.times, market.groups
-        )
+        self._days, self._windows, self._hours, self._costs = _sessions(program.manifest, market, self.times)
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
     def run(self, on_minutes: Callable[[int], None] | None = None) -> BatchRun:
@@ -152,20 +151,27 @@ class Batch:
 
 
 def _sessions(
-    manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64], groups: Collection[int]
+    manifest: Manifest, market: DrivenMarket, times: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Lay the sessions out: DAY rows, all their windows, BOOK_HOURS a (day, book), and cost rows a day."""
     days: list[tuple[int, ...]] = []
     windows: list[tuple[int, ...]] = []
     hours: list[list[tuple[int, int, int]]] = []
     costs: list[NDArray[Any]] = []
+    traded: list[set[tuple[str, int]]] = [set() for _ in manifest.books]
+    for book, place in market.pairs:
+        instrument, group = market.instruments[place]
+        traded[book].add((instrument.segment, group))
+    plan_name = market.terms.get("brokerage", DEFAULT_PLAN)
     for day, places in days_of(times):
-        own = session_windows(day, groups)
+        own = session_windows(day, market.groups)
         opened, closed = min(window.open_ns for window in own), max(window.close_ns for window in own)
         days.append((places.start, places.stop, yyyymmdd(day), opened, closed, len(windows), len(own)))
         windows += [window[:3] for window in own]
-        hours.append([book_hours(plan, opened, closed) for plan in manifest.books])
-        costs.append(cost_rows(costs_as_of or day))
+        closes = {window.group: window.close_ns for window in own}
+        flat = [flat_by(day, closes, of_book) for of_book in traded]
+        hours.append([book_hours(plan, opened, closed, by) for plan, by in zip(manifest.books, flat, strict=True)])
+        costs.append(cost_rows(market.costs_as_of or day, plan_name))
     return (
         np.array(days, DAY),
         np.array(windows, SESSION_ROW),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from atmand.history.bars import Bars
 from atmand.ledger.statistics import SESSIONS_A_YEAR, Returns, TradeCounts
 from atmand.ledger.trades import Trade
+from atmand.market.cost_table import DEFAULT_PLAN
 from atmand.market.costs import Executed, contract_note
 from atmand.market.sessions import session_date
 
@@ -130,7 +131,13 @@ def figures_of(curve: Curve, trades: Sequence[Trade] = ()) -> Figures:
     )
 
 
-def buy_and_hold(bars: Bars, columns: Collection[int], capital_paise: int, costs_as_of: date | None = None) -> Curve:
+def buy_and_hold(
+    bars: Bars,
+    columns: Collection[int],
+    capital_paise: int,
+    costs_as_of: date | None = None,
+    plan: str = DEFAULT_PLAN,
+) -> Curve:
     """Return the equity of an equal share of the capital in each instrument, bought at its first open as delivery.
 
     Whole shares only; what is left over is cash that earns nothing. Costs are charged when they are bought and, at the
@@ -143,10 +150,10 @@ def buy_and_hold(bars: Bars, columns: Collection[int], capital_paise: int, costs
     for series in chosen:
         first, last = session_date(int(series["start_ns"][0])), session_date(int(series["start_ns"][-1]))
         bought = int(series["open"][0])
-        quantity, paid = _affordable(share, bought, costs_as_of or first)
+        quantity, paid = _affordable(share, bought, costs_as_of or first, plan)
         at = np.searchsorted(series["start_ns"], times, side="right") - 1
         value = np.where(at >= 0, quantity * (series["close"][at] - bought) - paid, 0)
-        value[-1] -= _delivery(-1, quantity * int(series["close"][-1]), costs_as_of or last)
+        value[-1] -= _delivery(-1, quantity * int(series["close"][-1]), costs_as_of or last, plan)
         equity += value
     return curve_of(times, equity, capital_paise)
 
@@ -159,11 +166,11 @@ def cash(curve: Curve, percent: float) -> Curve:
     return curve_of(curve.times_ns[curve.last], equity, curve.capital_paise)
 
 
-def _affordable(paise: int, price: int, day: date) -> tuple[int, int]:
+def _affordable(paise: int, price: int, day: date, plan: str) -> tuple[int, int]:
     """Return how many shares a sum buys with their costs, and those costs."""
     quantity = paise // price
     while quantity > 0:
-        costs = _delivery(1, quantity * price, day)
+        costs = _delivery(1, quantity * price, day, plan)
         over = quantity * price + costs - paise
         if over <= 0:
             return quantity, costs
@@ -171,10 +178,10 @@ def _affordable(paise: int, price: int, day: date) -> tuple[int, int]:
     return 0, 0
 
 
-def _delivery(side: int, value_paise: int, day: date) -> int:
+def _delivery(side: int, value_paise: int, day: date, plan: str) -> int:
     if value_paise == 0:
         return 0
-    note = contract_note([Executed(side, value_paise)], day=day, exchange="NSE", segment="EQ_DELIVERY")
+    note = contract_note([Executed(side, value_paise)], day=day, exchange="NSE", segment="EQ_DELIVERY", plan=plan)
     return int(note["total"] * 100)
 
 

@@ -127,7 +127,9 @@ class BacktestRun:
         """Return what the costs of all fills were paid for, in paise."""
         exchanges = [instrument.exchange for instrument in instruments_of(self.study.bars.symbols)]
         products = [self.study.file.strategy.trade.product]
-        return costs_by_kind(self.result.fills, products, exchanges, self.study.question.costs_as_of)
+        return costs_by_kind(
+            self.result.fills, products, exchanges, self.study.question.costs_as_of, self.study.brokerage
+        )
 
     def html(self, path: str | Path) -> Path:
         """Write one page that needs nothing else: figures, equity and drawdown, months, trades on the candles."""
@@ -151,7 +153,7 @@ def backtest(question: Question, conduct: Conduct, on_bars: Callable[[int, int],
     marks = np.array(result.equity, np.int64).reshape(-1, 2)
     curve = curve_of(marks[:, 0], marks[:, 1], question.capital_paise)
     performance = figures_of(curve, result.trades)
-    held = buy_and_hold(study.bars, study.columns, question.capital_paise, question.costs_as_of)
+    held = buy_and_hold(study.bars, study.columns, question.capital_paise, question.costs_as_of, study.brokerage)
     recorded = record(
         study,
         conduct,

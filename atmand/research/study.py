@@ -23,6 +23,7 @@ from atmand.lang.build import build_on_demand
 from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import StrategyFile, load_strategy
 from atmand.lang.structure import instruments_named
+from atmand.market.cost_table import DEFAULT_PLAN
 from atmand.market.instruments import resolve_all
 from atmand.research.backtest import Backtest, instruments_of, pairs_of
 from atmand.research.holdout import HoldOut, admit
@@ -64,6 +65,7 @@ class Conduct:
     cash_percent: float = 0.0
     kernel: str = ""
     """Hash of the sources that decide, for the record."""
+    brokerage: str = DEFAULT_PLAN
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ class Study:
     """The bars' columns that the strategy trades."""
     data: DataRange
     holdout: HoldOut | None
+    brokerage: str = DEFAULT_PLAN
 
     @property
     def strategy(self) -> str:
@@ -97,7 +100,9 @@ class Study:
     def plan(self, on_bars: Callable[[int, int], None] | None = None) -> Backtest:
         """Return the back-test of the question."""
         limits = [BookLimits(capital_paise=self.question.capital_paise)]
-        return Backtest([self.deployment], self.bars, limits, self.question.costs_as_of, on_bars=on_bars)
+        return Backtest(
+            [self.deployment], self.bars, limits, self.question.costs_as_of, {"brokerage": self.brokerage}, on_bars
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def open_study(question: Question, conduct: Conduct) -> Study:
     watched = resolve_all(instruments_named(file), instruments)
     columns = tuple(sorted({place for _, place in pairs}))
     read = tuple(sorted({*columns, *(instruments.index(one) for one in watched)}))
-    study = Study(question, file, deployment, program, bars, columns, data_range(bars, read), None)
+    study = Study(question, file, deployment, program, bars, columns, data_range(bars, read), None, conduct.brokerage)
     return replace(study, holdout=_hold_out(study, conduct))
 
 
@@ -144,6 +149,7 @@ def record(
         "sets": sets,
         "capital_rupees": study.question.capital_rupees,
         "costs_as_of": study.question.costs_as_of,
+        "brokerage": study.brokerage,
     }
     same = {**what, "strategy_sha256": study.file.sha256, "structures": study.structures, "bars": study.data.sha256}
     earlier = [entry for entry in _lineage(study, conduct) if entry["verb"] != "burn"]

@@ -243,6 +243,7 @@ def _key(study: Study, sets: ParameterSets) -> str:
         "source": study.program.manifest.source,
         "capital": question.capital_paise,
         "costs_as_of": question.costs_as_of,
+        "brokerage": study.brokerage,
         "sets": hashlib.sha256(sets.values.tobytes()).hexdigest(),
         "chunk": _CHUNK,
     }

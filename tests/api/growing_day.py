@@ -238,6 +238,7 @@ class GrowingDay:
             "product": "MIS",
             "side": side,
             "quantity": quantity,
+            "holding": 0,
             "entry_price": price,
             "last_price": round(price + profit / 100 / quantity, 2),
             "entry_time": iso(self._now - timedelta(minutes=14)),

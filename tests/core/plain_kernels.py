@@ -60,7 +60,7 @@ VALUES: Final[dict[str, tuple[Any, ...]]] = {
     "b": (0, 1, 0, 0, 0, 1, 1, 1, 0, 1),
     "h": tuple(range(6)),
     "m": tuple(range(12)),
-    "c": tuple(range(4)),
+    "c": tuple(range(9)),
 }
 MOST: Final = 2_000
 """Calls of one kernel: of more combinations every so many-th is taken."""
@@ -82,7 +82,8 @@ CASES: Final[tuple[tuple[Callable[..., Any], str, str], ...]] = (
     (netting.mid_price, "iid", "i"), (risk.round_to_tick, "iis", "i"), (risk.protected_limit, "hms", "i"),
     (risk._at_circuit, "ms", "i"), (matching._beyond_band, "mi", "i"), (contracts.mid_of, "m", "i"),
     (sizing.whole_lots, "mf", "i"), (exits.distance, "mfb", "i"), (exits.in_price, "ii", "i"),
-    (costs.order_costs, "csi", "i"), (costs.dp_costs, "csi", "i"),
+    (costs.order_costs, "csi", "i"), (costs.exercise_costs, "ci", "i"),
+    (costs.delivered_costs, "ci", "i"),
     (bar_path.step_price, "niiii", "i"), (bar_path.step_volume, "ni", "i"), (bar_path.level_price, "isnd", "i"),
     (bar_path.level_quantity, "i", "i"),
     (option_pricing.normal_cdf, "f", "f"), (option_pricing.black_price, "uuyrup", "f"),

@@ -352,7 +352,7 @@ def test_an_operators_exit_of_one_contract_leaves_the_other_leg_open() -> None:
 
 
 def test_a_contract_is_left_before_it_ends() -> None:
-    market = Options("straddle_0920", {"square_off_ns": 0}, day=WEEKS[0])
+    market = Options("straddle_0920", {"square_off_ns": 0, "carried": True}, day=WEEKS[0])
     market.chain_at(320)
     market.minute(5, SPOT, packet=32)
     market.chain_at(362)

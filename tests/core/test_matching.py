@@ -262,7 +262,7 @@ def test_square_off_closes_positions_and_lets_nothing_in_afterwards() -> None:
 
 
 def test_the_sessions_end_expires_every_order() -> None:
-    market = Market([Book(values=EAGER | {"aim": 50.0}, instruments=(0, 1))])
+    market = Market([Book(values=EAGER | {"aim": 50.0}, instruments=(0, 1), plan={"carried": True})])
     market.minute(0, 100_000)
     market.tick(65, 100_000)
     last = 374 * 60

@@ -99,20 +99,6 @@ def test_an_orders_costs_do_not_depend_on_how_it_was_cut(cuts: list[int], price:
     assert market.pair()["value_paise"] == fills["value"].sum() == value
 
 
-def test_a_delivery_pays_the_depository_once_a_day() -> None:
-    market = Market([Book("keep", values={"long_above": 1.0})])
-    entered(market)
-    units = int(market.pair()["quantity"])
-    assert units == 10_000_00 // 100_005
-    market.command(70, Command.EXIT_POSITION)
-    market.tick(71, 100_000, bid=[(99_995, 4), (99_995, units)])
-    row = cost_rows(DAY)[1]
-    sold = market.audit(Kind.AUDIT_FILL)
-    sold = sold[sold["side"] < 0]
-    assert row["dp_paise"] > 0
-    assert sold["costs"].sum() == order_costs(row, -1, int(sold["value"].sum())) + row["dp_paise"]
-
-
 def test_a_positions_value_is_the_sum_of_its_trades_values_never_average_times_quantity() -> None:
     market = Market([Book(values=EAGER)])
     entered(market, ask=[(100_005, 3), (100_010, 3), (100_020, 4)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,31 @@ def test_a_delivery_strategy_cannot_sell_short() -> None:
     text = GOOD.replace("[entry]", '[entry]\nshort = "strength > 90"')
     text = text.replace('bar = "5m"', 'bar = "5m"\n[trade]\nproduct = "CNC"')
     assert "cannot sell short; use product MIS or remove entry.short" in str(refusal(text))
+
+
+@pytest.mark.parametrize(
+    ("product", "universe", "said"),
+    [
+        ("NRML", "NSE:INFY", "NRML carries futures and options, and NSE:INFY is neither"),
+        ("NRML", "NSE:EQ:INFY", "or name contracts: NFO:..., NSE:FUT:..."),
+        ("CNC", "NFO:NIFTY:FUT:near", "CNC takes shares into delivery, and NFO:NIFTY:FUT:near is a derivative"),
+        ("NRML", "NSE:FUT:NIFTY:2026-08-25", ""),
+        ("MIS", "NSE:FUT:NIFTY:2026-08-25", ""),
+        ("CNC", "NSE:INFY", ""),
+    ],
+)
+def test_a_product_that_its_universe_cannot_be_held_under_is_refused_at_its_line(
+    product: str, universe: str, said: str
+) -> None:
+    text = GOOD.replace('bar = "5m"', f'bar = "5m"\n[trade]\nproduct = "{product}"')
+    text = re.sub(r"universe = .*", f'universe = ["{universe}"]', text)
+    if not said:
+        assert parse_strategy(text, "my.toml").strategy.trade.product == product
+        return
+    line = text.splitlines().index(f'product = "{product}"') + 1
+    message = str(refusal(text))
+    assert message.startswith(f"my.toml:{line}:11: universe[0]: ")
+    assert said in message
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ _GROUPS: Final = (WITHOUT_DERIVATIVES, WITH_DERIVATIVES, FUTURES, OPTIONS)
 _STRATEGY: Final = """
 name = "late"
 universe = ["NSE:AAA", "NSE:BBB", "NSE:CCC", "NSE:DDD"]
+[trade]
+product = "CNC"
 [entry]
 long = "minutes_to_close == 20"
 [exit]

@@ -50,14 +50,14 @@ def strength(values, n):
 
 
 class Intraday(Strategy):
-    """Decides on closed bars: leaves or enters, one of them a bar, and is flat from 15:20 on."""
+    """Decides on closed bars: leaves or enters, one of them a bar, and is flat from 15:15 on."""
 
     def init(self):
         self.rules(*(np.asarray(getattr(self.data, name)) for name in ("Open", "High", "Low", "Close")))
         ends = self.data.index + pd.Timedelta(minutes=1)
         minute = np.asarray(ends.hour * 60 + ends.minute)
-        self.may_enter = minute < 15 * 60 + 15
-        self.must_leave = minute == 15 * 60 + 20
+        self.may_enter = minute < 15 * 60 + 10
+        self.must_leave = minute == 15 * 60 + 15
 
     def next(self):
         bar = len(self.data) - 1

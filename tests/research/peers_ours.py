@@ -26,8 +26,8 @@ _FORM: Final = """
 name = "{name}"
 universe = ["NSE:AAA"]
 [session]
-entry_to = "15:15"
-square_off = "15:20"
+entry_to = "15:10"
+square_off = "15:15"
 [size]
 quantity = 10
 {rules}
