@@ -14,6 +14,7 @@ import typer
 
 from atmand import __version__
 from atmand.cli_ask import whatif, why_not
+from atmand.cli_data import data_app
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
@@ -37,7 +38,9 @@ from atmand.cli_words import (
     State,
     Values,
     assignments,
+    bars_path,
     clock,
+    data_of,
     day,
     duration,
     in_order,
@@ -62,6 +65,7 @@ app.add_typer(params_app, name="params")
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(token_app, name="token")
 app.add_typer(research_app, name="research")
+app.add_typer(data_app, name="data")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
@@ -181,7 +185,14 @@ def replay(
 def evaluate(
     context: typer.Context,
     expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
-    data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
+    data: Annotated[
+        Any,
+        typer.Option(
+            help="Bars: Parquet or CSV, a bar store's folder, or store: the configuration's.",
+            parser=bars_path,
+            metavar="BARS",
+        ),
+    ],
     instrument: Annotated[str | None, typer.Option(help="Only this one of the file's symbols.", metavar="NAME")] = None,
     values: Values = None,
     bar: Annotated[
@@ -194,7 +205,7 @@ def evaluate(
     _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
-    rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
+    rows = command(expression, data=data_of(context.obj, data), instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
 
 

@@ -51,6 +51,7 @@ from atmand.ledger.fold import Opening
 from atmand.ledger.past import Past, PastDay, save_past
 from atmand.ledger.writer import LedgerWriter
 from atmand.market.sessions import Window
+from atmand.corporate_actions import CorporateActions, Overnight
 from atmand.opening import Universe, book_limits, session_windows, terms_of
 from atmand.params.resolve import Resolution
 from atmand.past import FoldedPast
@@ -82,6 +83,7 @@ class Trading:
         self.store = ProgramStore(self._journal)
         self.engine = engine_on(self.store)
         self._narrator = Narrator(self.engine)
+        self._overnight = CorporateActions(settings.bar_store)
         self.sequencer = Sequencer(self.engine, self.writer, self._hear)
         self.ledger: LedgerWriter | None = None
         self._carried: dict[str, Any] | None = None
@@ -176,11 +178,15 @@ class Trading:
         before = self.engine.layout if self.engine.ready else None
         keys = [instrument.key for instrument, _ in universe.instruments]
         carried, bars = bytes(32), []
+        overnight = Overnight(day)
         if before is not None:
             self._carried = self.engine.books()
-            bars = ring_drafts(before, keys)
         if self._carried is not None:
+            overnight = self._overnight.until(day, self._carried)
+            self._carried = overnight.books(self._carried)
             carried = self.store.keep_books(self._carried)
+        if before is not None:
+            bars = ring_drafts(before, overnight.old_keys(keys))
         self.store.keep(program)
         terms = terms_of(self._settings, day, simulated=simulated, bar_path=bar_path, seed=seed)
         self._check_homes(self._carried, universe, program)
@@ -196,8 +202,12 @@ class Trading:
         self.put_limits(now_ns)
         if self.parameters.document is not None:
             self.put_params(now_ns)  # the program itself carries what files and configuration say
-        for draft in bars:
+        actions = overnight.drafts(keys)
+        for draft in (*bars, *actions):
             self.sequencer.put(draft, now_ns)
+        if actions:
+            self._tell_ledger(opened=True)  # what is open counts other units now
+        overnight.tell()
         log.info(
             "session_opened",
             day=day.isoformat(),

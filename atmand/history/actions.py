@@ -155,7 +155,7 @@ def renamed(books: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
     def walk(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {
-                name: names.get(one, one) if name == "instrument" and isinstance(one, str) else walk(one)
+                names.get(name, name): names.get(one, one) if name == "instrument" else walk(one)
                 for name, one in value.items()
             }
         return [walk(one) for one in value] if isinstance(value, list) else value

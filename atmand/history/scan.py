@@ -127,7 +127,7 @@ def load_store(
         names = [name for (name,) in parts if newest.get(str(name), str(name)) == key]
         series[bare_key(key)] = _rows(pl.concat([parts[name,] for name in names]).sort("start_ns"))
     used = [_renamed(action, newest) for action in actions if action.new != action.old]
-    kept = tuple(action for action in used if bare_key(action.instrument) in series)
+    kept = tuple(action for action in used if _lies_within(action, series.get(bare_key(action.instrument))))
     return Bars(f"{directory}:{bar}", tuple(series), series, _notes(kept), kept)
 
 
@@ -139,6 +139,11 @@ def _rows(frame: pl.DataFrame) -> NDArray[np.void]:
         rows = rows[np.unique(rows["start_ns"], return_index=True)[1]]
     rows.flags.writeable = False
     return rows
+
+
+def _lies_within(action: Action, rows: NDArray[np.void] | None) -> bool:
+    """Say whether an action takes effect between an instrument's bars."""
+    return rows is not None and int(rows["start_ns"][0]) < action.ex_ns <= int(rows["start_ns"][-1])
 
 
 def _renamed(action: Action, newest: Mapping[str, str]) -> Action:

@@ -93,9 +93,10 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     instruments = instruments_of(plan.bars.symbols)
     pairs = pairs_of(plan.deployments, instruments)
     market = DrivenMarket(
-        [(instrument, 0) for instrument in instruments], pairs, plan.limits, plan.costs_as_of, plan.terms
-    )
-    if is_batchable(program.manifest):
+        [(instrument, 0) for instrument in instruments], pairs, plan.limits, plan.costs_as_of, plan.terms,
+        actions=plan.bars.actions,
+    )  # fmt: skip
+    if is_batchable(program.manifest) and not plan.bars.actions:
         return _run_batch(plan, program, market)
     run = _Run(plan, program, market)
     for day, times in days_of(run.times):
