@@ -205,7 +205,7 @@ def evaluate(
     _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
-    rows = command(expression, data=data_of(context.obj, data), instrument=instrument, params=params, bar_ns=bar)
+    rows = command(expression, data=data_of(context.obj, data) or data, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
 
 

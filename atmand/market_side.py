@@ -145,7 +145,8 @@ class MarketSide:
         """Fetch the new day's dump: tokens and lots change overnight, and yesterday's token is dead by now."""
         assert self._feed is not None
         try:
-            universe = universe_of(self._force.deployments, await self.rest.instruments(), lenient=False)
+            force, dump = self._force, await self.rest.instruments()
+            universe = universe_of(force.deployments, dump, lenient=False, record=force.settings.record)
         except AtmandError as error:
             log.warning("instruments_failed", error=str(error))
             await asyncio.sleep(_RETRY_S)

@@ -41,6 +41,7 @@ from atmand.core.records import (
 )
 from atmand.core.rings import history_draft, ring_drafts
 from atmand.core.run_off import with_run_off
+from atmand.corporate_actions import CorporateActions, Overnight
 from atmand.errors import AtmandError
 from atmand.feed.protocol import FeedNotice
 from atmand.journal import snapshots
@@ -51,7 +52,6 @@ from atmand.ledger.fold import Opening
 from atmand.ledger.past import Past, PastDay, save_past
 from atmand.ledger.writer import LedgerWriter
 from atmand.market.sessions import Window
-from atmand.corporate_actions import CorporateActions, Overnight
 from atmand.opening import Universe, book_limits, session_windows, terms_of
 from atmand.params.resolve import Resolution
 from atmand.past import FoldedPast

@@ -23,7 +23,17 @@ from atmand.core.records import CORPORATE_ACTION_HEAD, CORPORATE_ACTION_ROW, Kin
 from atmand.history.bars import Bars, HistoryError
 from atmand.market.sessions import ns
 
-__all__ = ["ACTIONS", "Action", "action_drafts", "adjusted", "due", "load_actions", "parse_actions", "renamed", "renames"]
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "action_drafts",
+    "adjusted",
+    "due",
+    "load_actions",
+    "parse_actions",
+    "renamed",
+    "renames",
+]
 
 ACTIONS: Final = "actions.toml"
 """The file's name in a store's directory."""
@@ -164,7 +174,7 @@ def renamed(books: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 
 def action_drafts(actions: Iterable[Action], keys: Sequence[str]) -> list[Draft]:
-    """Write the CORPORATE_ACTION records of splits and bonuses, one an ex-date, for a session with these instruments."""
+    """Write the CORPORATE_ACTION records of splits and bonuses, one an ex-date, for a session's instruments."""
     places = {key: place for place, key in enumerate(keys)}
     by_day: dict[date, list[tuple[int, int, int]]] = {}
     for action in actions:

@@ -24,9 +24,7 @@ __all__ = ["Hints", "midnight_ns", "read_bars_csv", "read_bars_parquet", "read_k
 _TIMES: Final = ("ts", "timestamp", "datetime", "time", "date")
 _NEEDED: Final = ("open", "high", "low", "close", "volume")
 _IST_NS: Final = 19_800_000_000_000
-_STEM: Final = re.compile(
-    r"(NSE|BSE|NFO|BFO|MCX|CDS|BCD|NCO)[_-](.+?)([_-](minute|\d+minute|day))?", re.IGNORECASE
-)
+_STEM: Final = re.compile(r"(NSE|BSE|NFO|BFO|MCX|CDS|BCD|NCO)[_-](.+?)([_-](minute|\d+minute|day))?", re.IGNORECASE)
 _FIRST_NS: Final = 0
 _LAST_NS: Final = 7_258_118_400_000_000_000  # 2200
 _SERIES: Final = frozenset({"", "EQ"})
@@ -51,7 +49,9 @@ def read_bars_parquet(source: Path, content: bytes, hints: Hints) -> Parsed:
     try:
         frame = pl.read_parquet(io.BytesIO(content))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise HistoryError(str(source), f"cannot be read: {str(error).splitlines()[0]}", "write the file again") from None
+        raise HistoryError(
+            str(source), f"cannot be read: {str(error).splitlines()[0]}", "write the file again"
+        ) from None
     return _bars(source, frame.with_row_index("line", offset=1), hints, [])
 
 

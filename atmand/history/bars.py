@@ -131,7 +131,7 @@ def aligned(bars: Bars) -> tuple[NDArray[np.int64], NDArray[np.void], NDArray[np
 
 
 def instant_ns(bound: int | date, *, days: int) -> int:
-    """Return the nanoseconds of a bound: an int is one, a datetime an instant, a date a midnight, so many days later."""
+    """Return the nanoseconds of a bound: an int is one, a datetime an instant, a date the midnight `days` later."""
     if isinstance(bound, datetime):
         if bound.tzinfo is None:
             raise HistoryError(

@@ -14,8 +14,8 @@ import polars as pl
 
 from atmand.history.actions import Action, load_actions
 from atmand.history.bar_files import Hints
-from atmand.history.formats import load_file
 from atmand.history.finding import Finding
+from atmand.history.formats import load_file
 from atmand.history.gaps import session_findings
 from atmand.history.oddities import odd_findings
 from atmand.history.rows import BadRow, bar_ns_of

@@ -79,4 +79,8 @@ def _parsed(format: str, source: Path, content: bytes, hints: Hints) -> Parsed:
             return read_fo_bhavcopy(source, content)
         case "sec":
             return read_sec_bhavdata(source, content)
-    return read_bars_parquet(source, content, hints) if content.startswith(_PARQUET) else read_bars_csv(source, content, hints)
+    return (
+        read_bars_parquet(source, content, hints)
+        if content.startswith(_PARQUET)
+        else read_bars_csv(source, content, hints)
+    )

@@ -1,4 +1,4 @@
-"""What is missing and what is too much, held against the sessions by date: gaps, closed days, bars stamped at their end.
+"""What is missing and what is too much, held against the sessions by date: gaps, closed days, stamps at a bar's end.
 
 The hours of a share may depend on whether it has derivatives, which bars do not tell: a gap is judged by the shortest
 hours of the day, a bar outside by the longest. Derivatives and what rarely trades have gaps by nature: only shares and
@@ -98,7 +98,7 @@ _SPAN: Final = (
 
 
 def _missing_sessions(frame: pl.DataFrame, hours: dict[int, _Day]) -> Iterator[Finding]:
-    """Find sessions without a bar, between an instrument's first and last; the calendar's, and those others traded on."""
+    """Find sessions without a bar between an instrument's first and last: the calendar's, and the other instruments'."""
     if not frame.height:
         return
     first, last = int(frame["day"].min()), int(frame["day"].max())  # type: ignore[arg-type]
@@ -118,18 +118,25 @@ def _end_stamps(frame: pl.DataFrame, hours: dict[int, _Day], bar_ns: int) -> Ite
     """Find instruments whose days begin one bar late and have a bar that starts as the session ends."""
     edges = pl.DataFrame(
         [(number, day.any[0][0], day.any[-1][1]) for number, day in hours.items() if day.sure],
-        schema={"day": pl.Int32, "opens": pl.Int64, "close": pl.Int64},
+        schema={"day": pl.Int32, "opens": pl.Int64, "ends": pl.Int64},
         orient="row",
     )
-    days = frame.join(edges, on="day").group_by("key", "day").agg(
-        late=pl.col("start_ns").min() == pl.col("opens").first() + bar_ns,
-        beyond=(pl.col("start_ns") == pl.col("close").first()).any(),
-        first=pl.col("start_ns").min(),
-        last=pl.col("start_ns").max(),
+    days = (
+        frame.join(edges, on="day")
+        .group_by("key", "day")
+        .agg(
+            late=pl.col("start_ns").min() == pl.col("opens").first() + bar_ns,
+            beyond=(pl.col("start_ns") == pl.col("ends").first()).any(),
+            first=pl.col("start_ns").min(),
+            last=pl.col("start_ns").max(),
+        )
     )
     found = days.group_by("key").agg(
-        share=(pl.col("late") & pl.col("beyond")).mean(), days=pl.len(), first=pl.col("first").min(), last=pl.col("last").max()
-    )  # fmt: skip
+        share=(pl.col("late") & pl.col("beyond")).mean(),
+        days=pl.len(),
+        first=pl.col("first").min(),
+        last=pl.col("last").max(),
+    )
     for key, _, count, first, last in found.filter(pl.col("share") >= _STAMPED).sort("key").iter_rows():
         told = "days begin one bar late and end one bar late: stamped at the bar's end"
         yield Finding.at("end_stamp", "error", key, first, last, count, told)

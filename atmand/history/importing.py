@@ -103,9 +103,7 @@ def _take(
         return 0
     loaded = load_file(path, format, hints)
     parsed = loaded.parsed
-    origin = store.source(
-        name=str(path.absolute()), kind=loaded.format, sha256=loaded.sha256, rows=parsed.frame.height
-    )
+    origin = store.source(name=str(path.absolute()), kind=loaded.format, sha256=loaded.sha256, rows=parsed.frame.height)
     waiting.setdefault(parsed.bar_ns, []).append(parsed.frame.with_columns(origin=pl.lit(origin)).drop("line"))
     result.bad_rows += len(parsed.bad)
     result.bad += parsed.bad[: max(0, _SHOWN - len(result.bad))]

@@ -30,7 +30,8 @@ _NIGHT: Final = 0.30
 _SPLIT: Final = 0.035
 """How far from a ratio of whole numbers an opening after a split may be."""
 _RATIOS: Final = (
-    (4, 3), (3, 2), (2, 1), (5, 2), (3, 1), (4, 1), (5, 1), (6, 1), (8, 1), (10, 1), (15, 1), (20, 1), (25, 1), (50, 1), (100, 1),
+    (4, 3), (3, 2), (2, 1), (5, 2), (3, 1), (4, 1), (5, 1), (6, 1), (8, 1), (10, 1), (15, 1), (20, 1), (25, 1),
+    (50, 1), (100, 1),
 )  # fmt: skip
 """Units for one unit, of the splits and bonuses that are made."""
 _CUMULATIVE: Final = 0.98
@@ -93,7 +94,9 @@ def _nights(frame: pl.DataFrame, actions: Sequence[Action]) -> Iterator[Finding]
         start_ns=pl.col("start_ns").first(), open=pl.col("open").first(), close=pl.col("close").last()
     )
     nights = days.with_columns(before=pl.col("close").shift(1).over("key")).drop_nulls()
-    nights = nights.with_columns(step=(pl.col("before") / pl.col("open")).log()).filter(pl.col("step").abs() > log(1.25))
+    nights = nights.with_columns(step=(pl.col("before") / pl.col("open")).log()).filter(
+        pl.col("step").abs() > log(1.25)
+    )
     for row in nights.sort("key", "day").iter_rows(named=True):
         if (row["key"], session_date(row["start_ns"])) in told:
             continue

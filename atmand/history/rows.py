@@ -193,7 +193,7 @@ def _open_interest(frame: pl.DataFrame, faults: _Faults) -> pl.Series:
 
 
 def spacing(frame: pl.DataFrame) -> int:
-    """Return the most common step between two bars of an instrument, the smaller one of a tie; 0 where there is none."""
+    """Return the most common step between two bars, the smaller one of a tie; 0 where there is none."""
     steps = (
         frame.select("key", pl.col("start_ns").cast(pl.Int64))
         .drop_nulls()

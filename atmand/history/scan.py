@@ -65,7 +65,16 @@ def collected(frame: pl.LazyFrame, store: Store) -> pl.DataFrame:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DamagedError(str(store.directory), reason, "delete that file and import its month again") from None
+        where = next((part.path for part in store.partitions() if not _is_whole(part.path)), store.directory)
+        raise DamagedError(str(where), reason, "delete that file and import its month again") from None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        pl.read_parquet(path, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return True
 
 
 def listing(store: Store) -> list[dict[str, Any]]:
@@ -113,7 +122,10 @@ def load_store(
     newest = renames(actions, date.min, _FOREVER)
     wanted = None if symbols is None else {newest.get(key, key) for key in map(key_of, symbols)}
     former = {key for key, to in newest.items() if wanted is None or to in wanted}
-    first, last = (None if start is None else instant_ns(start, days=0)), (None if end is None else instant_ns(end, days=1))
+    first, last = (
+        (None if start is None else instant_ns(start, days=0)),
+        (None if end is None else instant_ns(end, days=1)),
+    )
     keys = None if wanted is None else wanted | former
     frame = scan(store, exchange=None if wanted else "NSE", bar=bar, keys=keys, start_ns=first, end_ns=last)
     if wanted is None:

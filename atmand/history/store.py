@@ -101,7 +101,7 @@ class Store:
         found = []
         for path in self.directory.glob(pattern):
             named = [part.partition("=")[2] for part in path.relative_to(self.directory).parts[:3]]
-            found.append(Partition(*named, path))
+            found.append(Partition(named[0], named[1], named[2], path))
         return sorted(found)
 
     def source(self, *, name: str, kind: str, sha256: str, rows: int, moment: datetime | None = None) -> int:
@@ -178,7 +178,9 @@ class Store:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise DamagedError(str(mark), "does not say which schema it is", f'write {{"schema": {SCHEMA}}}') from None
         if schema != SCHEMA:
-            raise HistoryError(str(self.directory), f"schema {schema}; this atmand knows {SCHEMA}", "install a newer one")
+            raise HistoryError(
+                str(self.directory), f"schema {schema}; this atmand knows {SCHEMA}", "install a newer one"
+            )
 
 
 def digest_of(content: bytes) -> str:

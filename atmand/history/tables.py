@@ -32,7 +32,9 @@ def content_of(source: Path) -> bytes:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 names = [name for name in archive.namelist() if not name.endswith("/")]
                 if len(names) != 1:
-                    raise HistoryError(str(source), f"{len(names)} files in the archive", "unpack it and give the files")
+                    raise HistoryError(
+                        str(source), f"{len(names)} files in the archive", "unpack it and give the files"
+                    )
                 return archive.read(names[0])
         if content.startswith(b"\x1f\x8b"):
             return gzip.decompress(content)

@@ -23,7 +23,9 @@ from atmand.ledger.trades import in_other_units
 
 __all__ = ["Event", "Names", "Params", "events", "last_sequence", "session_of"]
 
-_KINDS: Final = frozenset({Kind.SESSION, Kind.INSTRUMENTS, Kind.CORPORATE_ACTION, Kind.PROGRAM, Kind.PARAMS, *AUDIT_KINDS})
+_KINDS: Final = frozenset(
+    {Kind.SESSION, Kind.INSTRUMENTS, Kind.CORPORATE_ACTION, Kind.PROGRAM, Kind.PARAMS, *AUDIT_KINDS}
+)
 
 
 @dataclass(frozen=True, slots=True)

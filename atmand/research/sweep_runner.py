@@ -134,8 +134,8 @@ def fastest_runner(plan: Backtest, program: Program, sessions: int, workers: int
     workers = workers or len(os.sched_getaffinity(0))
     # Interpreted, the compiled loop is no faster than the records' way.
     # It knows no splits either.
-    alone = len(program.manifest.books) == 1 and not plan.bars.actions
-    if JIT and is_batchable(program.manifest) and alone:
+    serves = len(program.manifest.books) == 1 and not plan.bars.actions
+    if JIT and is_batchable(program.manifest) and serves:
         yield BatchRunner(plan, program, sessions, workers)
         return
     own = BacktestRunner(plan, program, sessions)
