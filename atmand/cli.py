@@ -133,6 +133,7 @@ def run(
 @verb(app, "check", "atmand check configs/paper.toml")
 def check(context: typer.Context, given: ConfigWord = None, config: Config = None, as_json: Json = False) -> int:
     """Check the configuration and its strategies, and print what holds, with secrets masked."""
+    from atmand.history.actions import load_actions
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
     from atmand.lang.structure import compile_structure
@@ -152,6 +153,11 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
             except AtmandError as error:
                 say(str(error))
                 refused += 1
+    try:
+        load_actions(settings.bar_store)
+    except AtmandError as error:
+        say(str(error))
+        refused += 1
     print_json(redacted(settings)) if as_json else print_facts(redacted(settings))
     if refused:
         return ExitCode.REFUSED
@@ -205,7 +211,8 @@ def evaluate(
     _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
-    rows = command(expression, data=data_of(context.obj, data) or data, instrument=instrument, params=params, bar_ns=bar)
+    source = data_of(context.obj, data) or data
+    rows = command(expression, data=source, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
 
 

@@ -17,7 +17,7 @@ import structlog
 from atmand.core.opening import Draft
 from atmand.core.state import day_of
 from atmand.errors import AtmandError
-from atmand.history.actions import Action, action_drafts, due, load_actions, renamed, renames
+from atmand.history.actions import Action, action_drafts, due, load_actions, newest_names, renamed, renames
 
 __all__ = ["CorporateActions", "Overnight"]
 
@@ -61,6 +61,10 @@ class CorporateActions:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known = load_actions(directory)
+
+    def newest_names(self, day: date) -> dict[str, str]:
+        """Return the keys of a day by the names of former symbols."""
+        return newest_names(self._known, day)
 
     def until(self, day: date, books: Mapping[str, Any]) -> Overnight:
         """Return what takes effect on `day`, or has since the books' own day."""

@@ -209,7 +209,9 @@ class _Daemon:
             await market.reach(settings, stack)
             check_costs(settings, session_day(market.clock.now_ns(), simulated=market.simulated))
             dump = await market.rest.instruments()
-            universe = universe_of(deployments, dump, lenient=market.bar_path, record=settings.record)
+            day = session_day(market.clock.now_ns(), simulated=market.simulated)
+            newest = self._trading.newest_names(day)
+            universe = universe_of(deployments, dump, lenient=market.bar_path, record=settings.record, newest=newest)
             program = await compiling
         finally:
             compiling.cancel()

@@ -149,7 +149,11 @@ class InForce:
             leaving = self._leaving(new, wanted)
             deployments = [*wanted, *(one.deployment for one in leaving)]
             dump = self.universe.dump.decode()
-            universe = universe_of(deployments, dump, lenient=self._bar_path, record=self.settings.record)
+            day = self._trading.day
+            newest = {} if day is None else self._trading.newest_names(day)
+            universe = universe_of(
+                deployments, dump, lenient=self._bar_path, record=self.settings.record, newest=newest
+            )
             generated = generate(deployments)
             parameters = await self._parameters(new, deployments)
             is_new = _shape(generated.manifest) != _shape(self.program.manifest)

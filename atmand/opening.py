@@ -91,16 +91,22 @@ def deployments_of(settings: Settings) -> list[Deployment]:
 
 
 def universe_of(
-    deployments: Sequence[Deployment], dump: str, *, lenient: bool, record: RecordSettings | None = None
+    deployments: Sequence[Deployment],
+    dump: str,
+    *,
+    lenient: bool,
+    record: RecordSettings | None = None,
+    newest: Mapping[str, str] | None = None,
 ) -> Universe:
     """Resolve the strategies' universes, and what is to be recorded, through the dump, in the order of tokens.
 
-    `lenient` leaves out what a market drawn from a bar file does not have, as long as something is left.
+    `newest` says what instruments are called now that a strategy's file names by a former symbol. `lenient` leaves out
+    what a market drawn from a bar file does not have, as long as something is left.
     """
     listed = parse_kite_dump(dump)
     wanted: list[list[Instrument]] = []
     for deployment in deployments:
-        names = list(deployment.universe or deployment.file.strategy.universe)
+        names = [(newest or {}).get(name, name) for name in deployment.universe or deployment.file.strategy.universe]
         if lenient and not deployment.universe:
             names = _listed_names(deployment, names, listed)
         wanted.append(resolve_all(names, listed))

@@ -125,6 +125,10 @@ class Trading:
             self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows, version=audit.version)
         return recovered
 
+    def newest_names(self, day: date) -> dict[str, str]:
+        """Return by the names of former symbols the keys that they have on a day."""
+        return self._overnight.newest_names(day)
+
     def keep_past(self, past: FoldedPast, universe: Universe, program: Program) -> None:
         """Journal the audit of a simulated past, before the first session, which goes on with its books."""
         days = [PastDay(yyyymmdd(one.day), one.close_ns, one.first_cause) for one in past.sessions]

@@ -30,6 +30,7 @@ __all__ = [
     "adjusted",
     "due",
     "load_actions",
+    "newest_names",
     "parse_actions",
     "renamed",
     "renames",
@@ -156,6 +157,15 @@ def renames(actions: Iterable[Action], after: date | None, until: date) -> dict[
                 if new == action.instrument:
                     found[old] = action.to
             found[action.instrument] = action.to
+    return found
+
+
+def newest_names(actions: Iterable[Action], until: date) -> dict[str, str]:
+    """Return by every name of a former symbol, `NSE:OLD` or its key, the key that the instrument has on `until`."""
+    found: dict[str, str] = {}
+    for old, new in renames(actions, date.min, until).items():
+        exchange, _, symbol = old.split(":", 2)
+        found[old] = found[f"{exchange}:{symbol}"] = new
     return found
 
 

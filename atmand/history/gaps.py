@@ -98,7 +98,7 @@ _SPAN: Final = (
 
 
 def _missing_sessions(frame: pl.DataFrame, hours: dict[int, _Day]) -> Iterator[Finding]:
-    """Find sessions without a bar between an instrument's first and last: the calendar's, and the other instruments'."""
+    """Find sessions without a bar between an instrument's first and last: the calendar's and the others'."""
     if not frame.height:
         return
     first, last = int(frame["day"].min()), int(frame["day"].max())  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atmand.core.opening import BookLimits
-from atmand.history.actions import Action, action_drafts, adjusted, due, parse_actions, renamed, renames
+from atmand.history.actions import Action, action_drafts, adjusted, due, newest_names, parse_actions, renamed, renames
 from atmand.history.bars import BAR, Bars, HistoryError, load_bars
 from atmand.history.store import Store
 from atmand.lang.program import Deployment
@@ -93,6 +93,7 @@ def test_a_chain_of_names_ends_at_the_newest() -> None:
     days = [date(2026, 7, day) for day in (6, 7)]
     actions = [Action("X:EQ:A", days[0], to="X:EQ:B"), Action("X:EQ:B", days[1], to="X:EQ:C")]
     assert renames(actions, date(2026, 7, 1), days[1]) == {"X:EQ:A": "X:EQ:C", "X:EQ:B": "X:EQ:C"}
+    assert newest_names(actions, days[0]) == {"X:EQ:A": "X:EQ:B", "X:A": "X:EQ:B"}
 
 
 def test_books_go_on_under_the_new_name() -> None:

@@ -1,4 +1,4 @@
-"""Checks of bars: each fault is found where it was put, real files give what is known of them, good bars give nothing."""
+"""Checks of bars: each fault is found where it was put, real files give what is known of them, good bars nothing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ CASES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], dict[str, int]]] 
     ),
     "the day's volume": (
         lambda frame: frame.with_columns(
-            volume=pl.col("volume").cum_sum().over(pl.col("start_ns") // DAY) - 200 * (pl.col("start_ns") == at("12:00"))
+            volume=pl.col("volume").cum_sum().over(pl.col("start_ns") // DAY)
+            - 200 * (pl.col("start_ns") == at("12:00"))
         ),
         {"volume": 3},
     ),

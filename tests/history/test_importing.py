@@ -1,4 +1,4 @@
-"""Every format that is imported: the same day comes out of each, malformed rows are listed, and a folder is taken whole."""
+"""Every format that is imported: the same day out of each, malformed rows listed, a folder taken whole."""
 
 from __future__ import annotations
 

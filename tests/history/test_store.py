@@ -39,9 +39,7 @@ def content(store: Store) -> dict[tuple[str, int], tuple[int, ...]]:
 
 # Minutes on both sides of a month's end.
 rows_of = st.lists(
-    st.tuples(
-        st.sampled_from(["A", "B", "C-BE"]), st.integers(-3, 900), st.integers(1, 10**9), st.integers(0, 2**40)
-    ),
+    st.tuples(st.sampled_from(["A", "B", "C-BE"]), st.integers(-3, 900), st.integers(1, 10**9), st.integers(0, 2**40)),
     max_size=25,
 )
 
