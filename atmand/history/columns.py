@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["days", "in_units", "instants", "numbers"]
 
-_ZONE: Final = r":\d\d(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)$"
 _DAY_FORMATS: Final = ("%Y-%m-%d", "%d-%b-%Y", "%Y%m%d", "%d-%b-%y")
 
 
@@ -33,8 +32,6 @@ def in_units(rupees: NDArray[np.float64], scale: int) -> NDArray[np.int64]:
 
 def instants(text: pl.Series) -> pl.Series:
     """Read times that name their zone as UTC; null where one does not, or is no time."""
-    import polars as pl
-
     text = text.str.strip_chars()
     plain = (
         text.str.replace("T", " ", literal=True)
@@ -42,9 +39,7 @@ def instants(text: pl.Series) -> pl.Series:
         .str.replace(r"\s*([+-]\d\d):?(\d\d)$", "$1:$2")
         .str.replace(r"^(\S+ \d\d:\d\d)([+-])", "$1:00$2")
     )
-    moments = plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
-    zoned = text.str.contains(_ZONE).fill_null(False)
-    return pl.select(pl.when(zoned).then(moments).otherwise(None)).to_series()
+    return plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
 
 
 def days(column: pl.Series) -> pl.Series:

@@ -25,6 +25,7 @@ from atmand.history.store import Store, is_store
 __all__ = ["Checked", "Finding", "check", "check_path"]
 
 _COLUMNS: Final = ("key", "start_ns", "open", "high", "low", "close", "volume")
+_ROWS_AT_ONCE: Final = 1_000_000
 _WORDS: Final = {
     "impossible": "a row that cannot be true, or is malformed",
     "duplicate": "an instrument has two bars of one start",
@@ -84,8 +85,11 @@ def check(frame: pl.DataFrame, bar_ns: int, actions: Sequence[Action] = ()) -> l
     frame = frame.unique(["key", "start_ns"], keep="last", maintain_order=True)
     findings += session_findings(frame, bar_ns)
     findings += odd_findings(frame, bar_ns, actions)
-    order = list(_WORDS)
-    return sorted(findings, key=lambda one: (order.index(one.kind), one.instrument, one.first))
+    return sorted(findings, key=_order)
+
+
+def _order(one: Finding) -> tuple[int, str, str]:
+    return list(_WORDS).index(one.kind), one.instrument, one.first
 
 
 def check_path(
@@ -97,7 +101,7 @@ def check_path(
     hints: Hints | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Checked:
-    """Check a store (an exchange's bars of one length at a time) or a file that could be imported."""
+    """Check a store, some instruments at a time, or a file that could be imported."""
     if is_store(path):
         return _check_store(Store(path), keys, bar, progress)
     loaded = load_file(path, format, hints).parsed
@@ -111,16 +115,35 @@ def _check_store(
     store: Store, keys: Sequence[str] | None, bar: str | None, progress: Callable[[int, int], None]
 ) -> Checked:
     actions = load_actions(store.directory)
-    groups = sorted({(part.exchange, part.bar) for part in store.partitions(bar=bar)})
+    parts = [
+        (exchange, name, own)
+        for exchange, name in sorted({(part.exchange, part.bar) for part in store.partitions(bar=bar)})
+        for own in _portions(store, exchange, name, keys)
+    ]
     findings: list[Finding] = []
     rows, instruments = 0, set()
-    for number, (exchange, name) in enumerate(groups, 1):
-        frame = collected(scan(store, exchange=exchange, bar=name, keys=keys).select(*_COLUMNS), store)
+    for number, (exchange, name, own) in enumerate(parts, 1):
+        frame = collected(scan(store, exchange=exchange, bar=name, keys=own).select(*_COLUMNS), store)
         rows += frame.height
-        instruments |= set(frame["key"].unique().to_list())
+        instruments |= set(own)
         findings += check(frame, bar_ns_of(name), actions)
-        progress(number, len(groups))
-    return Checked(str(store.directory), rows, len(instruments), tuple(findings))
+        progress(number, len(parts))
+    return Checked(str(store.directory), rows, len(instruments), tuple(sorted(findings, key=_order)))
+
+
+def _portions(store: Store, exchange: str, bar: str, keys: Sequence[str] | None) -> Iterator[list[str]]:
+    """Divide a store's instruments into portions that fit into memory."""
+    counts = collected(scan(store, exchange=exchange, bar=bar, keys=keys).group_by("key").len().sort("key"), store)
+    portion: list[str] = []
+    held = 0
+    for key, rows in counts.iter_rows():
+        if portion and held + rows > _ROWS_AT_ONCE:
+            yield portion
+            portion, held = [], 0
+        portion.append(key)
+        held += rows
+    if portion:
+        yield portion
 
 
 def _impossible(bad: Iterable[BadRow]) -> Iterator[Finding]:
