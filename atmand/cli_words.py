@@ -94,8 +94,8 @@ def day(text: str) -> date:
 
 def bars_path(text: str) -> Path:
     """Read what `--data` names: a file, a store's folder, or `store`; `:15m` behind a store chooses other bars."""
-    name, _, bar = text.rpartition(":")
-    if text != "store" and not Path(text).exists() and not (bar and (name == "store" or Path(name).is_dir())):
+    name, colon, _ = text.rpartition(":")
+    if text != "store" and not Path(text).exists() and not (colon and (name == "store" or Path(name).is_dir())):
         raise typer.BadParameter(f"{text!r} is no file or folder; name a file of bars, a bar store, or store")
     return Path(text)
 

@@ -26,8 +26,8 @@ _IST_NS: Final = 19_800_000_000_000
 _EPOCH: Final = date(1970, 1, 1)
 _STAMPED: Final = 0.8
 """Share of an instrument's days that must look stamped at the end."""
-_SPARSE: Final = 0.5
-"""An instrument that has fewer than this share of its bars trades too rarely for its gaps to mean anything."""
+_SPARSE: Final = 0.1
+"""An instrument with more holes than this share of its bars trades too rarely for its gaps to mean anything."""
 
 _Spans = list[tuple[int, int]]
 
@@ -168,11 +168,12 @@ def _gaps(frame: pl.DataFrame, hours: dict[int, _Day], bar_ns: int) -> Iterator[
     own = frame.filter(_continuous())
     wanted = own.select("key", "day").unique().join(expected, on="day")
     absent = wanted.join(own.select("key", "start_ns"), on=["key", "start_ns"], how="anti").sort("key", "day", "place")
-    counts = wanted.group_by("key").len().join(absent.group_by("key").len(), on="key", suffix="_absent")
-    sparse = counts.filter(pl.col("len_absent") > _SPARSE * pl.col("len"))["key"].to_list()
-    runs = absent.filter(~pl.col("key").is_in(sparse)).with_columns(
-        run=((pl.col("place").diff().over("key", "day") != 1).fill_null(True)).cum_sum().over("key", "day")
-    )
+    runs = absent.with_columns(
+        begins=(pl.col("place").diff().over("key", "day") != 1).fill_null(True),
+    ).with_columns(run=pl.col("begins").cum_sum().over("key", "day"))
+    holes = wanted.group_by("key").len().join(runs.group_by("key").agg(pl.col("begins").sum()), on="key")
+    sparse = holes.filter(pl.col("begins") > _SPARSE * pl.col("len"))["key"].to_list()
+    runs = runs.filter(~pl.col("key").is_in(sparse))
     found = runs.group_by("key", "day", "run").agg(*_SPAN).sort("key", "first")
     for key, _, _, first, last, count in found.iter_rows():
         yield Finding.at("gap", "warning", key, first, last, count, "bars are missing")
