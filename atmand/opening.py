@@ -145,7 +145,7 @@ def _listed_names(deployment: Deployment, names: list[str], listed: list[Instrum
 
 
 def session_windows(day: date) -> tuple[Window, ...]:
-    """Return a day's windows; for days that the calendar does not cover, the hours then in force."""
+    """Return a day's continuous windows; for days that the calendar does not cover, the hours then in force."""
     try:
         return tuple(windows(day))
     except SessionError:

@@ -76,11 +76,11 @@ FUNCTIONS: Final[dict[str, Function]] = {
         Function("log", "x", "logarithm", "natural logarithm; missing at and below zero", unit=FREE),
         Function("exp", "x", "exponential", "e to the power", unit=FREE),
         Function(
-            "crosses_above", "xx", "crosses_above", "above on this bar, at or below on the bar before",
+            "crosses_above", "xx", ">", "above on this bar, at or below on the bar before",
             "CROSSING", Type.BOOL, reach=lambda n: 1, alike=True,
         ),
         Function(
-            "crosses_below", "xx", "crosses_below", "below on this bar, at or above on the bar before",
+            "crosses_below", "xx", "<", "below on this bar, at or above on the bar before",
             "CROSSING", Type.BOOL, reach=lambda n: 1, alike=True,
         ),
         Function(
@@ -146,8 +146,8 @@ NAMES: Final[dict[str, Name]] = {
         Name("weekday", "time", FREE, "0 is Monday", "float(weekday_of(bar.start_ns))", 0, 6),
         Name("minutes_since_open", "time", FREE, "from the session's opening to the bar's end",
              "minutes_since_open(t, end_ns)"),
-        Name("minutes_to_close", "time", FREE, "from the bar's end to the session's close",
-             "minutes_to_close(t, end_ns)"),
+        Name("minutes_to_close", "time", FREE, "from the bar's end to the end of its continuous trading",
+             "minutes_to_close(t, index, end_ns)"),
         Name("days_to_expiry", "time", FREE, "until the instrument expires; missing where it does not",
              "days_to_expiry(t, index, end_ns)"),
         Name("position", "the position", "volume", "units held, negative when short", "position(t, index)"),

@@ -12,12 +12,12 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from atmand.errors import AtmandError
-from atmand.market.sessions import WITH_DERIVATIVES, WITHOUT_DERIVATIVES
+from atmand.market.sessions import FUTURES, OPTIONS, WITH_DERIVATIVES, WITHOUT_DERIVATIVES, regular_windows
 from atmand.market.tables import load_table
 
 __all__ = [
@@ -58,6 +58,7 @@ KITE_COLUMNS: Final = (
 _SCALES: Final = {3: 10_000_000, 6: 10_000, 12: 10_000}
 _DERIVATIVES: Final = {"FUT": "FUT", "CE": "OPT", "PE": "OPT"}
 _RIGHTS: Final = {"CE": 1, "PE": -1}
+_SESSION_GROUPS: Final = {"FUT": FUTURES, "OPT": OPTIONS}
 _EXCHANGES: Final = {"NFO": "NSE", "BFO": "BSE"}
 """Kite calls the derivatives segments of the two exchanges so; a durable key names the exchange."""
 _INDICES: Final = {
@@ -70,10 +71,6 @@ _INDICES: Final = {
     "BANKEX": "BANKEX",
 }
 """Kite's symbol of the index behind a derivative's name. Source: Kite's instrument dump."""
-
-
-_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
-_EXPIRES: Final = time(15, 30)
 
 
 class InstrumentError(AtmandError):
@@ -182,11 +179,12 @@ def tick_size(price_paise: int, day: date) -> int:
 
 
 def expiry_ns(instrument: Instrument) -> int:
-    """Return when a derivative ends: the equity market's close (15:30 in India) of its last day; 0 for all else."""
+    """Return when a derivative ends: the close of its segment's ordinary hours on its last day; 0 for all else."""
     if instrument.expiry is None:
         return 0
-    close = datetime.combine(instrument.expiry, _EXPIRES, _INDIA)
-    return int(close.timestamp()) * 1_000_000_000
+    group = _SESSION_GROUPS.get(instrument.segment, FUTURES)
+    hours = [window for window in regular_windows(instrument.expiry) if window.group == group]
+    return max(window.close_ns for window in hours)
 
 
 def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
@@ -195,7 +193,9 @@ def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
 
 
 def session_group(instrument: Instrument, with_derivatives: frozenset[str]) -> int:
-    """Return the group of session windows of a share or an index, given the dump's `underlyings`."""
+    """Return the group of session windows of an instrument, given the dump's `underlyings`."""
+    if instrument.segment in _SESSION_GROUPS:
+        return _SESSION_GROUPS[instrument.segment]
     share = instrument.segment == "EQ"
     return WITH_DERIVATIVES if share and instrument.symbol in with_derivatives else WITHOUT_DERIVATIVES
 

@@ -6,8 +6,8 @@ other programs are driven record by record (`bar_driver.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns
+from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns, set_up
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Manifest, Program
@@ -25,7 +25,7 @@ from atmand.core.state import book_hours, day_of, table
 from atmand.errors import AtmandError
 from atmand.lang.batch import BatchProgram, build_batch
 from atmand.market.costs import COSTS, cost_rows
-from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, session_windows
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions, session_windows
 
 __all__ = ["Batch", "BatchRun", "is_batchable"]
 
@@ -45,12 +45,18 @@ class BatchRun:
     """TRADE rows, in the order in which they closed."""
     fills: NDArray[Any]
     """AUDIT rows of all fills, in order."""
-    closes_ns: NDArray[np.int64]
-    """When each minute's bars closed."""
+    times: NDArray[np.int64]
+    """When each minute began."""
+    close_offset_ns: int
     equity_paise: NDArray[np.int64]
     """Over all books, one a minute."""
     result: NDArray[Any]
     """One RESULT row."""
+
+    @property
+    def closes_ns(self) -> NDArray[np.int64]:
+        """When each minute's bars closed."""
+        return self.times + self.close_offset_ns
 
 
 def is_batchable(manifest: Manifest) -> bool:
@@ -80,12 +86,14 @@ class Batch:
         self._program, self._market = program, market
         self._templates: dict[int, NDArray[np.uint8]] = {}
         self._batch: BatchProgram = build_batch(program, alone=len(market.pairs) == 1)
-        traded = _in_sessions(times)
-        self.times, self._present = times[traded], present[traded]
+        inside = in_sessions(times, market.groups)
+        traded = np.logical_or.reduce([*inside.values()])
+        mine = np.stack([inside[group] for _, group in market.instruments], axis=1)
+        self.times, self._present = times[traded], (present & mine)[traded]
         self.count = int(self._present.sum())
         self._columns = np.stack([np.ascontiguousarray(bars[name][traded]) for name in _COLUMNS])
         self._days, self._windows, self._hours, self._costs = _sessions(
-            program.manifest, market.costs_as_of, self.times
+            program.manifest, market.costs_as_of, self.times, market.groups
         )
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
@@ -93,19 +101,20 @@ class Batch:
         """Fold all bars once; `on_minutes` hears from time to time how many minutes are done."""
         arena = self._opened(_KEPT + 32 * len(self._market.pairs))
         header = arena[: ARENA.itemsize].view(ARENA)
-        equity = np.zeros(len(self.times), np.int64)
+        equity = np.empty(len(self.times), np.int64)
         result = self._results(1)
         kept: dict[str, list[NDArray[Any]]] = {"trades": [], "fills": []}
         done = 0
         while done < len(self.times):
             done = int(self._batch.run(arena, *self._inputs(), equity, result, done, self._capital))
             for name, rows in kept.items():
-                rows.append(table(arena, name)[: int(header[f"n_{name}"][0])].copy())
+                taken = table(arena, name)[: int(header[f"n_{name}"][0])]
+                rows.append(taken.copy() if done < len(self.times) else taken)  # the last are not written over
             if on_minutes is not None:
                 on_minutes(done)
-        return BatchRun(
-            np.concatenate(kept["trades"]), np.concatenate(kept["fills"]), self._closes(header), equity, result
-        )
+        trades, fills = (rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in kept.values())
+        offset_ns = int(close_offset_ns(kernel_rows(header)[0]))
+        return BatchRun(trades, fills, self.times, offset_ns, equity, result)
 
     def sweep(self, values: NDArray[np.float64], workers: int | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Fold all bars once for each row of `values` (sets, parameters in the order of the structure's).
@@ -122,9 +131,6 @@ class Batch:
         self._batch.run_sets(template, scratch, *self._inputs(), values, ends, results, self._capital)
         return results, ends
 
-    def _closes(self, header: NDArray[Any]) -> NDArray[np.int64]:
-        return self.times + int(close_offset_ns(kernel_rows(header)[0]))
-
     def _inputs(self) -> tuple[Any, ...]:
         return (
             self.times, self._columns, self._present, kernel_rows(self._days), kernel_rows(self._windows),
@@ -139,23 +145,14 @@ class Batch:
     def _opened(self, kept: int) -> NDArray[np.uint8]:
         """Return an arena as it is before the first session's first record."""
         if kept not in self._templates:
-            driver = BarDriver(self._program, self._market, lambda _: None, kept)
-            driver.open(day_of(int(self._days["date"][0])))
+            driver = BarDriver(replace(self._program, apply=set_up), self._market, lambda _: None, kept)
+            driver.open(day_of(int(self._days["date"][0])), room=int(self._days["windows_n"].max()))
             self._templates[kept] = driver.engine.layout.arena
         return self._templates[kept].copy()
 
 
-def _in_sessions(times: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which minutes lie in a session's windows: what is quoted outside them makes no bar."""
-    inside = np.zeros(len(times), np.bool_)
-    for day, places in days_of(times):
-        for window in session_windows(day):
-            inside[places] |= (times[places] >= window.open_ns) & (times[places] < window.close_ns)
-    return inside
-
-
 def _sessions(
-    manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64]
+    manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64], groups: Collection[int]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Lay the sessions out: DAY rows, all their windows, BOOK_HOURS a (day, book), and cost rows a day."""
     days: list[tuple[int, ...]] = []
@@ -163,10 +160,10 @@ def _sessions(
     hours: list[list[tuple[int, int, int]]] = []
     costs: list[NDArray[Any]] = []
     for day, places in days_of(times):
-        own = session_windows(day)
+        own = session_windows(day, groups)
         opened, closed = min(window.open_ns for window in own), max(window.close_ns for window in own)
         days.append((places.start, places.stop, yyyymmdd(day), opened, closed, len(windows), len(own)))
-        windows += [tuple(window) for window in own]
+        windows += [window[:3] for window in own]
         hours.append([book_hours(plan, opened, closed) for plan in manifest.books])
         costs.append(cost_rows(costs_as_of or day))
     return (

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from atmand.market.instruments import parse_kite_dump, session_group, underlyings
+
 __all__ = ["COMPANIES", "INDICES", "SEGMENT_BSE", "SEGMENT_INDEX", "SEGMENT_NSE", "Company", "IndexFact", "Listing"]
-__all__ += ["dump_csv", "seeded_listings"]
+__all__ += ["dump_csv", "seeded_listings", "session_groups"]
 
 SEGMENT_NSE: Final = 1
 SEGMENT_BSE: Final = 4
@@ -179,6 +181,14 @@ def seeded_listings() -> tuple[Listing, ...]:
         symbol = index.symbol
         rows.append(Listing(token, index.exchange_token, index.exchange, SEGMENT_INDEX, symbol, symbol, "INDEX", ""))
     return tuple(rows)
+
+
+def session_groups(listings: Sequence[Listing]) -> list[int]:
+    """Return the group of session windows of each listing, as a client finds it in the dump of them."""
+    nothing = [0] * len(listings)
+    rows = parse_kite_dump(dump_csv(listings, nothing, nothing))
+    names = underlyings(rows)
+    return [session_group(row, names) for row in rows]
 
 
 _COLUMNS: Final = (
