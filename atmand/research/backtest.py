@@ -95,23 +95,13 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     program = program or build_on_demand(generate(plan.deployments))
     instruments = instruments_of(plan.bars.symbols)
     pairs = pairs_of(plan.deployments, instruments)
-<<<<<<< HEAD
-    market = DrivenMarket(
-        [(instrument, 0) for instrument in instruments], pairs, plan.limits, plan.costs_as_of, plan.terms,
-        actions=plan.bars.actions,
-    )  # fmt: skip
-    if is_batchable(program.manifest) and not plan.bars.actions:
-        return _run_batch(plan, program, market)
-    run = _Run(plan, program, market)
-=======
     lined = aligned(plan.bars)
     groups = groups_of(plan.bars.symbols, lined[0], lined[2])
     listed = list(zip(instruments, groups, strict=True))
-    market = DrivenMarket(listed, pairs, plan.limits, plan.costs_as_of, plan.terms)
-    if is_batchable(program.manifest):
+    market = DrivenMarket(listed, pairs, plan.limits, plan.costs_as_of, plan.terms, actions=plan.bars.actions)
+    if is_batchable(program.manifest) and not plan.bars.actions:
         return _run_batch(plan, program, market, lined)
     run = _Run(plan, program, market, lined)
->>>>>>> main
     for day, times in days_of(run.times):
         run.session(day, times)
         if plan.on_bars is not None:

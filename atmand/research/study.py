@@ -116,14 +116,8 @@ def open_study(question: Question, conduct: Conduct) -> Study:
     if question.instruments:
         file = StrategyFile(file.strategy.model_copy(update={"universe": tuple(question.instruments)}), file.source)
     deployment = Deployment(file, "backtest", question.params)
-<<<<<<< HEAD
-    program = build(generate([deployment]))
-    bars = bars_of(question, file)
-=======
     program = build_on_demand(generate([deployment]))
-    source = question.data
-    bars = load_bars(source, start=question.start, end=question.end) if isinstance(source, Path) else source()
->>>>>>> main
+    bars = bars_of(question, file)
     instruments = instruments_of(bars.symbols)
     pairs = pairs_of([deployment], instruments)
     watched = resolve_all(instruments_named(file), instruments)
