@@ -56,7 +56,7 @@ class BarKeeper:
         """Say whether a session has ended since the last look."""
         trading, day = self._trading, self._trading.day
         before, self._looked = self._looked, day
-        missed = before is not None and before != day and before != self._kept
+        missed = before is not None and before != day  # what is kept already costs the child nothing
         ended = trading.engine.ready and bool(trading.engine.header["session_ended"]) and day != self._kept
         if ended:
             self._kept = day

@@ -103,7 +103,7 @@ class _Fold:
     """One session's ticks, summed up to minutes as they come."""
 
     began_ns: int = 0
-    close_ns: int = 0
+    grace_ns: int = 0
     simulated: bool = False
     windows: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
@@ -127,7 +127,7 @@ class _Fold:
             self.simulated = bool(int(head["flags"][0]) & SessionFlag.SIMULATED)
             for group, opens, close in rows.tolist():
                 self.windows.setdefault(group, []).append((opens, close))
-            self.close_ns = int(rows["close_ns"].max()) + int(head["grace_ns"][0])
+            self.grace_ns = int(head["grace_ns"][0])
         elif record.kind == Kind.INSTRUMENTS:
             self.keys = [str(key, "ascii") for key in rows["key"]]
             for key, row in zip(self.keys, rows, strict=True):
@@ -136,6 +136,16 @@ class _Fold:
             self.gaps.append((int(head["from_ns"][0]), int(head["to_ns"][0])))
         else:
             self._take_candles(int(head["bar_ns"][0]), int(head["to_ns"][0]), rows)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The windows of the groups that its instruments are in, which say when its day begins and ends."""
+        groups = {group for _, group, _ in self.known.values()}
+        return [span for group, own in self.windows.items() if group in groups for span in own] or [(0, 0)]
+
+    @property
+    def close_ns(self) -> int:
+        return max(close for _, close in self.spans) + self.grace_ns
 
     def bars(self) -> pl.DataFrame:
         """Return the session's bars, sorted by instrument and time."""
@@ -165,7 +175,7 @@ class _Fold:
             )
             .sort("token", "start_ns")
         )  # fmt: skip
-        opens = min((span[0] for spans in self.windows.values() for span in spans), default=0)
+        opens = min(self.spans)[0]
         so_far = pl.col("total").cum_max().over("token")
         before = so_far.shift(1).over("token")
         if self.began_ns <= opens:
@@ -215,7 +225,7 @@ class _Fold:
 
     def _take_candles(self, bar_ns: int, to_ns: int, rows: NDArray[Any]) -> None:
         """Keep the broker's finished candles of this day."""
-        first = min((span[0] for spans in self.windows.values() for span in spans), default=0)
+        first = min(self.spans)[0]
         rows = rows[(rows["start_ns"] >= first) & (rows["start_ns"] + bar_ns <= to_ns)]
         rows = rows[rows["flags"] & BarFlag.UNFINISHED == 0]
         if bar_ns == MINUTE_NS and len(rows):

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from atmand.errors import AtmandError
 from atmand.history.finding import Finding
 from atmand.history.rows import DAY_NS
-from atmand.market.sessions import FIRST_DAY, LAST_DAY, regular_windows, windows
+from atmand.market.sessions import (
+    FUTURES,
+    OPTIONS,
+    WITH_DERIVATIVES,
+    WITHOUT_DERIVATIVES,
+    calendar,
+    regular_windows,
+    windows,
+)
 
 __all__ = ["session_findings"]
 
@@ -30,13 +38,15 @@ _SPARSE: Final = 0.1
 """An instrument with more holes than this share of its bars trades too rarely for its gaps to mean anything."""
 
 _Spans = list[tuple[int, int]]
+_EVER: Final[_Spans] = [(0, 1 << 62)]
 
 
 class _Day(NamedTuple):
-    """A day's hours: those that every share has, and those that some have; both empty on a closed day."""
+    """A day's hours: those that every share has, those that some have, those of derivatives; empty on a closed day."""
 
     sure: _Spans
     any: _Spans
+    derivatives: _Spans
 
 
 def session_findings(frame: pl.DataFrame, bar_ns: int) -> Iterator[Finding]:
@@ -63,15 +73,14 @@ def _hours(day: date) -> _Day:
         try:
             found = regular_windows(day)
         except AtmandError:
-            return _Day([], [(0, 1 << 62)])  # before any hours that are known: nothing can be said
+            return _Day([], _EVER, _EVER)  # before any hours that are known: nothing can be said
     groups: dict[int, _Spans] = {}
     for window in found:
         groups.setdefault(window.group, []).append((window.open_ns, window.close_ns))
-    if not groups:
-        return _Day([], [])
-    shares = [groups[name] for name in sorted(groups)]
-    shortest = min(shares, key=lambda spans: sum(close - opens for opens, close in spans))
-    return _Day(shortest, _union(span for spans in shares for span in spans))
+    shares = [spans for group, spans in groups.items() if group in (WITH_DERIVATIVES, WITHOUT_DERIVATIVES)]
+    others = [spans for group, spans in groups.items() if group in (FUTURES, OPTIONS)]
+    shortest = min(shares, key=lambda spans: sum(close - opens for opens, close in spans), default=[])
+    return _Day(shortest, *(_union(span for spans in each for span in spans) for each in (shares, others)))
 
 
 def _union(spans: Iterator[tuple[int, int]]) -> _Spans:
@@ -103,7 +112,7 @@ def _missing_sessions(frame: pl.DataFrame, hours: dict[int, _Day]) -> Iterator[F
         return
     first, last = int(frame["day"].min()), int(frame["day"].max())  # type: ignore[arg-type]
     known = {number for number, day in hours.items() if day.any}
-    low, high = (max(first, (FIRST_DAY - _EPOCH).days), min(last, (LAST_DAY - _EPOCH).days))
+    low, high = max(first, (calendar().first - _EPOCH).days), min(last, (calendar().last - _EPOCH).days)
     known |= {number for number in range(low, high + 1) if _hours(_EPOCH + timedelta(days=number)).any}
     sessions = pl.DataFrame({"day": sorted(known)}, schema={"day": pl.Int32})
     spans = frame.filter(_continuous()).group_by("key").agg(first=pl.col("day").min(), last=pl.col("day").max())
@@ -143,16 +152,23 @@ def _end_stamps(frame: pl.DataFrame, hours: dict[int, _Day], bar_ns: int) -> Ite
 
 
 def _outside(frame: pl.DataFrame, hours: dict[int, _Day]) -> Iterator[Finding]:
-    inside = np.zeros(frame.height, np.bool_)
     starts = frame["start_ns"].to_numpy()
-    spans = sorted(span for day in hours.values() for span in day.any)
-    opens = np.array([span[0] for span in spans], np.int64)
-    closes = np.array([span[1] for span in spans], np.int64)
-    at = np.searchsorted(opens, starts, side="right") - 1
-    inside = (at >= 0) & (starts < closes[np.maximum(at, 0)])
-    found = frame.filter(pl.Series(~inside) & ~_derivative()).group_by("key", "day").agg(*_SPAN)
+    shares = pl.Series(_inside(starts, [span for day in hours.values() for span in day.any]))
+    others = pl.Series(_inside(starts, [span for day in hours.values() for span in day.derivatives]))
+    outside = pl.when(_derivative()).then(~others).otherwise(~shares)
+    found = frame.filter(outside).group_by("key", "day").agg(*_SPAN)
     for key, _, first, last, count in found.sort("key", "day").iter_rows():
         yield Finding.at("off_session", "warning", key, first, last, count, "outside the day's hours")
+
+
+def _inside(starts: NDArray[np.int64], spans: _Spans) -> NDArray[np.bool_]:
+    """Say which starts lie in one of some spans that do not overlap."""
+    if not spans:
+        return np.zeros(len(starts), np.bool_)
+    opens, closes = np.array(sorted(spans), np.int64).T
+    at = np.searchsorted(opens, starts, side="right") - 1
+    inside: NDArray[np.bool_] = (at >= 0) & (starts < closes[np.maximum(at, 0)])
+    return inside
 
 
 def _gaps(frame: pl.DataFrame, hours: dict[int, _Day], bar_ns: int) -> Iterator[Finding]:

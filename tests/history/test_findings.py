@@ -173,3 +173,16 @@ def test_real_days_of_2024_to_2026_show_the_bonuses_until_actions_tell_them(
     store = Store(tmp_path / "store", create=True)
     assert import_files(store, [path, actions]).actions == 2
     assert check_path(store.directory).good
+
+
+def test_shares_and_derivatives_are_held_against_their_own_hours_of_the_day() -> None:
+    """From 2026-08-03 on shares end at 15:15 or 15:30, derivatives at 15:40."""
+    day = date(2026, 8, 10)
+    late = [ns(day, clock) for clock in ("15:14", "15:29", "15:39", "15:40")]
+    rows = [(key, start, 10, 10, 10, 10, 1) for key in ("NSE:EQ:A", "NSE:FUT:A:2026-08-25") for start in late]
+    frame = pl.DataFrame(rows, schema=minutes().columns, orient="row")
+    found = [one for one in check(frame, MINUTE) if one.kind == "off_session"]
+    assert [(one.instrument, one.first[-5:], one.count) for one in found] == [
+        ("NSE:EQ:A", "15:39", 2),
+        ("NSE:FUT:A:2026-08-25", "15:40", 1),
+    ]
