@@ -40,6 +40,7 @@ _HIGHEST: Final = 1e11
 _SCALES: Final = {"CDS": 10_000_000, "BCD": 10_000, "NCO": 10_000}
 """Units a rupee of the segments that are quoted finer than paise. Source: kite.trade/docs/connect/v3/websocket."""
 _INDEX: Final = re.compile(r"NIFTY( .*)?|NIFTY[A-Z0-9]* .*|INDIA VIX|SENSEX( \d+)?|BANKEX")
+_KEY: Final = r"^[A-Z0-9]{2,8}:[A-Z]{2,8}:[^:/\s][^/]*$"
 _BAR: Final = re.compile(r"(\d+)(m|d)")
 
 
@@ -109,6 +110,7 @@ def checked(source: Path, frame: pl.DataFrame, bar_ns: int, *, bad: list[BadRow]
     """
     faults = _Faults(frame.height)
     faults.add(frame["key"].is_null().to_numpy(), "no symbol")
+    faults.add(~frame["key"].str.contains(_KEY).fill_null(True).to_numpy(), "the symbol cannot be one")
     faults.add(frame["start_ns"].is_null().to_numpy(), "the time is none, or names no zone")
     keys = frame["key"].unique().drop_nulls().to_list()
     scales = {key: scale_of(key) for key in keys}

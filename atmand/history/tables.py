@@ -40,7 +40,7 @@ def content_of(source: Path) -> bytes:
             return gzip.decompress(content)
     except FileNotFoundError:
         raise HistoryError(str(source), "no such file", "give the path of a file of bars") from None
-    except (OSError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:  # the last: encrypted
         raise HistoryError(str(source), f"cannot be read: {error}", _REMEDY) from None
     return content
 
