@@ -1,4 +1,4 @@
-"""`atmand data import`: files and folders of any known format into the store, some million rows at a time."""
+"""`atmand data import`: files and folders of any known format into the store, some hundred thousand rows at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atmand.history.tables import content_of
 __all__ = ["Imported", "import_files"]
 
 _ENDINGS: Final = (".csv", ".parquet", ".pq", ".json", ".zip", ".gz", ".toml")
-_ROWS_AT_ONCE: Final = 2_000_000
+_ROWS_AT_ONCE: Final = 750_000
 _SHOWN: Final = 1_000
 """Bad rows that are listed; all are counted."""
 
