@@ -57,7 +57,7 @@ check: $(TEST_STAMP)
 
 bench: $(TEST_STAMP) $(KITE_STAMP)
 	@export ATMAND_KITECONNECT_PYTHON="$${ATMAND_KITECONNECT_PYTHON:-$(CURDIR)/$(KITE)/bin/python}"; \
-	for script in benchmarks/[!_]*.py benchmarks/core/[!_]*.py benchmarks/market/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	for script in benchmarks/[!_]*.py benchmarks/*/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 wheel: $(RUN_STAMP)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

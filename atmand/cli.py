@@ -15,6 +15,7 @@ import typer
 from atmand import __version__
 from atmand.cli_ask import whatif, why_not
 from atmand.cli_costs import costs
+from atmand.cli_data import data_app
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
 from atmand.cli_journal import feed_app, journal_app
@@ -39,7 +40,9 @@ from atmand.cli_words import (
     State,
     Values,
     assignments,
+    bars_path,
     clock,
+    data_of,
     day,
     duration,
     in_order,
@@ -64,6 +67,7 @@ app.add_typer(params_app, name="params")
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(token_app, name="token")
 app.add_typer(research_app, name="research")
+app.add_typer(data_app, name="data")
 verb(app, "status", "atmand status --json")(status)
 verb(app, "positions", "atmand positions --state ~/.local/state/atmand/demo")(positions)
 verb(app, "orders", "atmand orders --json")(orders)
@@ -133,6 +137,7 @@ def run(
 @verb(app, "check", "atmand check configs/paper.toml")
 def check(context: typer.Context, given: ConfigWord = None, config: Config = None, as_json: Json = False) -> int:
     """Check the configuration and its strategies, and print what holds, with secrets masked."""
+    from atmand.history.actions import load_actions
     from atmand.lang.program import Deployment, generate
     from atmand.lang.strategy import load_strategy
     from atmand.lang.structure import compile_structure
@@ -152,6 +157,11 @@ def check(context: typer.Context, given: ConfigWord = None, config: Config = Non
             except AtmandError as error:
                 say(str(error))
                 refused += 1
+    try:
+        load_actions(settings.bar_store)
+    except AtmandError as error:
+        say(str(error))
+        refused += 1
     print_json(redacted(settings)) if as_json else print_facts(redacted(settings))
     if refused:
         return ExitCode.REFUSED
@@ -185,7 +195,14 @@ def replay(
 def evaluate(
     context: typer.Context,
     expression: Annotated[str, typer.Argument(help="An expression of the strategy language.", metavar="EXPR")],
-    data: Annotated[Path, typer.Option(help="Bars: Parquet or CSV.", exists=True, metavar="BARS")],
+    data: Annotated[
+        Any,
+        typer.Option(
+            help="Bars: Parquet or CSV, a bar store's folder, or store: the configuration's.",
+            parser=bars_path,
+            metavar="BARS",
+        ),
+    ],
     instrument: Annotated[str | None, typer.Option(help="Only this one of the file's symbols.", metavar="NAME")] = None,
     values: Values = None,
     bar: Annotated[
@@ -198,7 +215,8 @@ def evaluate(
     _use_indicators(context.obj)
     from atmand.research.evaluate import command
 
-    rows = command(expression, data=data, instrument=instrument, params=params, bar_ns=bar)
+    source = data_of(context.obj, data) or data
+    rows = command(expression, data=source, instrument=instrument, params=params, bar_ns=bar)
     print_lines(rows) if as_json else print_csv(rows)
 
 

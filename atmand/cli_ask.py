@@ -17,6 +17,8 @@ from atmand.cli_words import (
     CostsAsOf,
     Json,
     State,
+    bars_path,
+    data_of,
     day,
     moment,
     nanoseconds,
@@ -47,8 +49,12 @@ def why_not(
         str | None, typer.Argument(help="Only in this one: NSE:INFY.", metavar="[INSTRUMENT]")
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Bars, Parquet or CSV, instead of a recorded day.", exists=True, metavar="BARS"),
+        Any,
+        typer.Option(
+            help="Bars instead of a recorded day: Parquet or CSV, a bar store's folder, or store.",
+            parser=bars_path,
+            metavar="BARS",
+        ),
     ] = None,
     of_day: Annotated[
         Any, typer.Option("--day", help="The recorded day. Default: the newest.", parser=day, metavar="DAY")
@@ -93,10 +99,11 @@ def why_not(
         from atmand.history.bars import load_bars
         from atmand.lang.program import Deployment
         from atmand.research.probe import Grid, drive, probe_of
-        from atmand.research.study import CAPITAL_RUPEES
+        from atmand.research.study import CAPITAL_RUPEES, names_in
 
         probe = probe_of(Deployment(file, name=name))
-        grid = Grid.of(load_bars(data))
+        names = None if data.is_file() else names_in(file)
+        grid = Grid.of(load_bars(data_of(config or context.obj, data) or data, names))
         driven = drive(probe, grid, BookLimits(capital_paise=CAPITAL_RUPEES * 100), costs_as_of)
         asked = Asked(probe, driven)
     else:

@@ -13,12 +13,14 @@ import typer
 
 from atmand.cli_words import (
     STYLE,
+    BarsData,
     Config,
     CostsAsOf,
     Json,
     State,
     Values,
     assignments,
+    data_of,
     day,
     in_order,
     print_facts,
@@ -63,10 +65,7 @@ research_app = typer.Typer(help="What has been tried: the log of every run of re
 def backtest(
     context: typer.Context,
     strategy: Annotated[Path, typer.Argument(help="A strategy file.", exists=True, dir_okay=False)],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Bars: Parquet or CSV. Default: the simulator's history.", exists=True, metavar="BARS"),
-    ] = None,
+    data: BarsData = None,
     start: Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")] = None,
     end: Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")] = None,
     values: Values = None,
@@ -94,7 +93,7 @@ def backtest(
 
     asked = question(
         strategy,
-        data=data,
+        data=data_of(config or context.obj, data),
         set=params,
         start=start,
         end=end,

@@ -12,12 +12,14 @@ import typer
 
 from atmand.cli_research import BurnHoldOut, Capital, HoldOutFrom, Instruments, progress
 from atmand.cli_words import (
+    BarsData,
     Config,
     CostsAsOf,
     Json,
     State,
     Values,
     assignments,
+    data_of,
     day,
     in_order,
     print_facts,
@@ -34,10 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["lookahead", "sweep"]
 
 _Strategy = Annotated[Path, typer.Argument(help="A strategy file.", exists=True, dir_okay=False)]
-_Data = Annotated[
-    Path | None,
-    typer.Option(help="Bars: Parquet or CSV. Default: the simulator's history.", exists=True, metavar="BARS"),
-]
 _From = Annotated[Any, typer.Option("--from", help="The first day.", parser=day, metavar="DAY")]
 _To = Annotated[Any, typer.Option("--to", help="The last day.", parser=day, metavar="DAY")]
 
@@ -45,7 +43,7 @@ _To = Annotated[Any, typer.Option("--to", help="The last day.", parser=day, meta
 def sweep(
     context: typer.Context,
     strategy: _Strategy,
-    data: _Data = None,
+    data: BarsData = None,
     start: _From = None,
     end: _To = None,
     grid: Annotated[
@@ -93,7 +91,7 @@ def sweep(
     with progress("sweep") as moved:
         run = notebook.sweep(
             strategy,
-            data=data,
+            data=data_of(config or context.obj, data),
             set=assignments(values or []),
             start=start,
             end=end,
@@ -126,7 +124,7 @@ def sweep(
 def lookahead(
     context: typer.Context,
     strategy: _Strategy,
-    data: _Data = None,
+    data: BarsData = None,
     start: _From = None,
     end: _To = None,
     bars: Annotated[int, typer.Option(help="How many bars inside sessions are drawn.", min=0, max=100_000)] = 10,
@@ -148,7 +146,7 @@ def lookahead(
     with progress("look-ahead") as moved:
         found = notebook.lookahead(
             strategy,
-            data=data,
+            data=data_of(config or context.obj, data),
             set=assignments(values or []),
             start=start,
             end=end,

@@ -23,6 +23,7 @@ from atmand.errors import ExitCode
 
 __all__ = [
     "STYLE",
+    "BarsData",
     "BarsFile",
     "Config",
     "ConfigWord",
@@ -33,7 +34,9 @@ __all__ = [
     "State",
     "Values",
     "assignments",
+    "bars_path",
     "clock",
+    "data_of",
     "day",
     "duration",
     "in_order",
@@ -87,6 +90,24 @@ def duration(text: str) -> int:
 def day(text: str) -> date:
     """Read a date, `2026-07-06`."""
     return _read(text, date.fromisoformat, "a date; write it as 2026-07-06")
+
+
+def bars_path(text: str) -> Path:
+    """Read what `--data` names: a file, a store's folder, or `store`; `:15m` behind a store chooses other bars."""
+    name, colon, _ = text.rpartition(":")
+    if text != "store" and not Path(text).exists() and not (colon and (name == "store" or Path(name).is_dir())):
+        raise typer.BadParameter(f"{text!r} is no file or folder; name a file of bars, a bar store, or store")
+    return Path(text)
+
+
+def data_of(config: Path | None, data: Path | None) -> Path | None:
+    """Return the bars that `--data` means: `store` is the configuration's bar store."""
+    name, colon, bar = str(data).partition(":")
+    if data is None or name != "store":
+        return data
+    from atmand.settings import load
+
+    return Path(f"{load(config).bar_store}{colon}{bar}")
 
 
 def clock(text: str) -> time:
@@ -171,6 +192,16 @@ BarsFile = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
+    ),
+]
+BarsData = Annotated[
+    Any,
+    typer.Option(
+        "--data",
+        help="Bars: Parquet or CSV, a bar store's folder, or store: the configuration's. "
+        "Default: the simulator's history.",
+        parser=lambda text: bars_path(text),
+        metavar="BARS",
     ),
 ]
 CostsAsOf = Annotated[

@@ -23,6 +23,7 @@ import structlog
 from atmand import logs
 from atmand.api.server import ApiServer
 from atmand.api.tokens import TOKENS, Tokens, local_token
+from atmand.bar_keeper import BarKeeper
 from atmand.clocks import monotonic_ns
 from atmand.compiling import compiled
 from atmand.core.records import Command
@@ -207,7 +208,10 @@ class _Daemon:
         try:
             await market.reach(settings, stack)
             check_costs(settings, session_day(market.clock.now_ns(), simulated=market.simulated))
-            universe = universe_of(deployments, await market.rest.instruments(), lenient=market.bar_path)
+            dump = await market.rest.instruments()
+            day = session_day(market.clock.now_ns(), simulated=market.simulated)
+            newest = self._trading.newest_names(day)
+            universe = universe_of(deployments, dump, lenient=market.bar_path, record=settings.record, newest=newest)
             program = await compiling
         finally:
             compiling.cancel()
@@ -276,11 +280,15 @@ class _Daemon:
                 group.create_task(self._pulse(), name="pulse")
                 group.create_task(self._housekeeping(), name="housekeeping")
                 group.create_task(self._reloader(), name="reloader")
+                group.create_task(self._bar_keeper().run(), name="bar-keeper")
                 group.create_task(self._until_stopped(), name="until-stopped")
         except* _Stop:
             pass
         except* AtmandError as refused:
             raise _first(refused) from None
+
+    def _bar_keeper(self) -> BarKeeper:
+        return BarKeeper(self._settings, self._trading, simulated=self._market.simulated)
 
     async def _until_stopped(self) -> None:
         timeout = None if self._run_for_ns is None else self._run_for_ns / 1e9

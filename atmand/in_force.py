@@ -148,7 +148,12 @@ class InForce:
         while True:
             leaving = self._leaving(new, wanted)
             deployments = [*wanted, *(one.deployment for one in leaving)]
-            universe = universe_of(deployments, self.universe.dump.decode(), lenient=self._bar_path)
+            dump = self.universe.dump.decode()
+            day = self._trading.day
+            newest = {} if day is None else self._trading.newest_names(day)
+            universe = universe_of(
+                deployments, dump, lenient=self._bar_path, record=self.settings.record, newest=newest
+            )
             generated = generate(deployments)
             parameters = await self._parameters(new, deployments)
             is_new = _shape(generated.manifest) != _shape(self.program.manifest)

@@ -118,7 +118,7 @@ class MarketSide:
         """Stamp timers when no frame does it, open the next session, fill gaps."""
         while True:
             now_ns = self.clock.now_ns()
-            if (day := self._day_due(now_ns)) is not None and await self._renew_universe():
+            if (day := self._day_due(now_ns)) is not None and await self._renew_universe(day):
                 self._force.roll(day, now_ns)
             self._trading.sequencer.advance(now_ns)
             due_ns = self._trading.engine.next_due_ns - now_ns
@@ -143,11 +143,13 @@ class MarketSide:
     async def _fill(self) -> None:
         await self.backfill.fill(self._force.universe, self._force.program)
 
-    async def _renew_universe(self) -> bool:
+    async def _renew_universe(self, day: date) -> bool:
         """Fetch the new day's dump: tokens and lots change overnight, and yesterday's token is dead by now."""
         assert self._feed is not None
         try:
-            universe = universe_of(self._force.deployments, await self.rest.instruments(), lenient=False)
+            force, dump = self._force, await self.rest.instruments()
+            newest = self._trading.newest_names(day)
+            universe = universe_of(force.deployments, dump, lenient=False, record=force.settings.record, newest=newest)
         except AtmandError as error:
             log.warning("instruments_failed", error=str(error))
             await asyncio.sleep(_RETRY_S)

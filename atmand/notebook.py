@@ -7,6 +7,7 @@ same names do, log and hold-out included, and return objects with polars frames 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -233,7 +234,11 @@ def _source(data: str | Path | Bars | None, start: date | None, end: date | None
         from atmand.cli_history import simulated_bars
 
         return partial(simulated_bars, start, end)
-    return Path(data) if isinstance(data, str | Path) else partial(_between, data, start, end)
+    if not isinstance(data, str | Path):
+        return partial(_between, data, start, end)
+    from atmand.cli_words import data_of
+
+    return data_of(None, Path(data))
 
 
 def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
@@ -248,7 +253,7 @@ def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
             series[symbol] = rows[first:last]
     if not series:
         raise HistoryError(bars.source, "no bars between these days", "choose other days")
-    return Bars(bars.source, tuple(series), series, bars.notes)
+    return replace(bars, symbols=tuple(series), series=series)
 
 
 def _day(day: Day | None) -> date | None:

@@ -21,6 +21,8 @@ from atmand.core.opening import BookLimits, SessionTerms
 from atmand.core.records import SessionFlag
 from atmand.core.run_off import heir_of
 from atmand.errors import AtmandError
+from atmand.history.recording import recorded
+from atmand.history.settings import RecordSettings
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import load_strategy, refuse_repeated
 from atmand.lang.structure import instruments_named
@@ -76,27 +78,36 @@ class Universe:
 
 
 def deployments_of(settings: Settings) -> list[Deployment]:
-    """Load the enabled strategies' files; AtmandError where one is refused, or where none is left."""
+    """Load the enabled strategies' files; AtmandError where one is refused, or where nothing is left to do."""
     use_indicators(settings.indicators)
     found = [
         Deployment(load_strategy(strategy.file), strategy.account, strategy.params, name)
         for name, strategy in settings.strategies.items()
         if strategy.enabled
     ]
-    if not found:
-        raise AtmandError(str(settings.path), "no strategy is enabled", "write [strategies.NAME] with a file")
+    if not found and not settings.record.universe:
+        remedy = "write [strategies.NAME] with a file, or [record] universe to record without one"
+        raise AtmandError(str(settings.path), "no strategy is enabled", remedy)
     return found
 
 
-def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) -> Universe:
-    """Resolve the strategies' universes through the dump, in the order of tokens.
+def universe_of(
+    deployments: Sequence[Deployment],
+    dump: str,
+    *,
+    lenient: bool,
+    record: RecordSettings | None = None,
+    newest: Mapping[str, str] | None = None,
+) -> Universe:
+    """Resolve the strategies' universes, and what is to be recorded, through the dump, in the order of tokens.
 
-    `lenient` leaves out what a market drawn from a bar file does not have, as long as something is left.
+    `newest` says what instruments are called now that a strategy's file names by a former symbol. `lenient` leaves out
+    what a market drawn from a bar file does not have, as long as something is left.
     """
     listed = parse_kite_dump(dump)
     wanted: list[list[Instrument]] = []
     for deployment in deployments:
-        names = list(deployment.universe or deployment.file.strategy.universe)
+        names = [(newest or {}).get(name, name) for name in deployment.universe or deployment.file.strategy.universe]
         if lenient and not deployment.universe:
             names = _listed_names(deployment, names, listed)
         wanted.append(resolve_all(names, listed))
@@ -107,6 +118,8 @@ def universe_of(deployments: Sequence[Deployment], dump: str, *, lenient: bool) 
                 raise AtmandError(f"strategy {deployment.book}", f"{instrument.key} cannot be traded", "remove it")
             _check_product(deployment, instrument)
     known = [*wanted, *(_watched(deployment, listed) for deployment in deployments)]
+    if record is not None:
+        known.append(recorded(record.universe, listed, expiries=record.expiries, most=record.most))
     chosen = sorted({i.key: i for instruments in known for i in instruments}.values(), key=lambda i: i.token)
     places = {instrument.key: index for index, instrument in enumerate(chosen)}
     derivatives = underlyings(listed)

@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
+from atmand.history.settings import HISTORY, HistorySettings, RecordSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
 from atmand.market.cost_table import DEFAULT_PLAN, PLANS
@@ -262,6 +263,8 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
     research: ResearchSettings = ResearchSettings()
+    history: HistorySettings = HistorySettings()
+    record: RecordSettings = RecordSettings()
 
     _path: Path = PrivateAttr(default=Path())
     _overrides: Mapping[str, Any] = PrivateAttr(default_factory=dict)
@@ -282,6 +285,11 @@ class Settings(BaseSettings):
     def path(self) -> Path:
         """The configuration file that these settings were loaded from."""
         return self._path
+
+    @property
+    def bar_store(self) -> Path:
+        """Where the bar store is, or would be made."""
+        return self.history.directory or self.instance.state / HISTORY
 
     def reload(self) -> Settings:
         """Load the same file, environment and overrides again; the daemon does so at SIGHUP."""

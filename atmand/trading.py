@@ -42,6 +42,7 @@ from atmand.core.records import (
 )
 from atmand.core.rings import history_draft, ring_drafts
 from atmand.core.run_off import with_run_off
+from atmand.corporate_actions import CorporateActions, Overnight
 from atmand.errors import AtmandError
 from atmand.feed.protocol import FeedNotice
 from atmand.journal import snapshots
@@ -85,6 +86,7 @@ class Trading:
         self.store = ProgramStore(self._journal)
         self.engine = engine_on(self.store)
         self._narrator = Narrator(self.engine)
+        self._overnight = CorporateActions(settings.bar_store)
         self.sequencer = Sequencer(self.engine, self.writer, self._hear)
         self.ledger: LedgerWriter | None = None
         self._carried: dict[str, Any] | None = None
@@ -125,6 +127,10 @@ class Trading:
         for audit in audit_drafts(missing) if missing is not None and len(missing) else ():
             self.writer.append(audit.kind, self.last_ns, audit.body, audit.rows, version=audit.version)
         return recovered
+
+    def newest_names(self, day: date) -> dict[str, str]:
+        """Return by the names of former symbols the keys that they have on a day."""
+        return self._overnight.newest_names(day)
 
     def keep_past(self, past: FoldedPast, universe: Universe, program: Program) -> None:
         """Journal the audit of a simulated past, before the first session, which goes on with its books."""
@@ -179,11 +185,15 @@ class Trading:
         before = self.engine.layout if self.engine.ready else None
         keys = [instrument.key for instrument, _ in universe.instruments]
         carried, bars = bytes(32), []
+        overnight = Overnight(day)
         if before is not None:
             self._carried = self.engine.books()
-            bars = ring_drafts(before, keys)
         if self._carried is not None:
+            overnight = self._overnight.until(day, self._carried)
+            self._carried = overnight.books(self._carried)
             carried = self.store.keep_books(self._carried)
+        if before is not None:
+            bars = ring_drafts(before, overnight.old_keys(keys))
         self.store.keep(program)
         terms = terms_of(self._settings, day, simulated=simulated, bar_path=bar_path, seed=seed)
         self._check_homes(self._carried, universe, program)
@@ -199,8 +209,12 @@ class Trading:
         self.put_limits(now_ns)
         if self.parameters.document is not None:
             self.put_params(now_ns)  # the program itself carries what files and configuration say
-        for draft in bars:
+        actions = overnight.drafts(keys)
+        for draft in (*bars, *actions):
             self.sequencer.put(draft, now_ns)
+        if actions:
+            self._tell_ledger(opened=True)  # what is open counts other units now
+        overnight.tell()
         log.info(
             "session_opened",
             day=day.isoformat(),

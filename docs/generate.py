@@ -20,6 +20,7 @@ from atmand.api.metrics import METRICS
 from atmand.api.settings import ApiSettings
 from atmand.core.indicators import INDICATORS, Indicator
 from atmand.feed.kite_protocol import KiteFeedSettings
+from atmand.history.settings import HistorySettings, RecordSettings
 from atmand.journal.settings import JournalSettings
 from atmand.lang.functions import FUNCTIONS, NAMES
 from atmand.lang.functions import call_of as function_call
@@ -58,6 +59,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "api": ApiSettings,
     "log": LogSettings,
     "research": ResearchSettings,
+    "history": HistorySettings,
+    "record": RecordSettings,
 }
 """Every table of a configuration, and the model that checks it."""
 

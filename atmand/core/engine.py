@@ -199,7 +199,7 @@ class Engine:
         if instruments is not None:
             record = record._replace(rows=(len(instruments) - INSTRUMENTS_HEAD.itemsize) // INSTRUMENTS_ROW.itemsize)
         rows = np.zeros(len(pairs), PROGRAM_ROW)
-        rows["book"], rows["instrument"] = np.array(pairs, np.int64).T
+        rows["book"], rows["instrument"] = np.array(pairs, np.int64).reshape(-1, 2).T
         layout = self._laid_out(self._session, record, manifest, rows)
         self._prepared = (self._session.sequence, record.body, manifest, layout.pairs, layout)
 

@@ -80,7 +80,7 @@ def lay_out(
     `kept` closed trades and fills stay in it; the daemon needs none, since its ledger folds them from the audit.
     """
     head = session[0]
-    if not len(instruments) or not len(pairs):
+    if not len(instruments) or (manifest.books and not len(pairs)):  # without books it only records
         raise LayoutError("PROGRAM", "no instrument is traded by any strategy", "check the strategies' universe")
     keys = tuple(str(key, "ascii") for key in instruments["key"])
     subscriptions = _subscriptions_of(manifest, pairs, keys)
@@ -306,6 +306,8 @@ def _fill_pairs(
     for name in ("entry_order", "exit_order", "target_order", "group_row", "leg", "first_subscription"):
         every[name] = -1
     every["next_in_series"] = every["next_in_instrument"] = -1
+    if not len(pairs):
+        return
     rows = every[: len(pairs)]
     structures = np.array([plan.structure for plan in manifest.books])[pairs["book"]]
     periods = np.array([structure.period_ns for structure in manifest.structures])[structures]

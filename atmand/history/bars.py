@@ -10,7 +10,6 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.errors import AtmandError
+from atmand.history.columns import in_units, instants
 from atmand.market.sessions import ns
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BAR", "COLUMNS", "Bars", "HistoryError", "aligned", "load_bars"]
+    from atmand.history.actions import Action
+
+__all__ = ["BAR", "COLUMNS", "Bars", "HistoryError", "aligned", "instant_ns", "load_bars"]
 
 COLUMNS: Final = ("symbol", "ts", "open", "high", "low", "close", "volume")
 
@@ -42,7 +44,6 @@ BAR: Final = np.dtype(
 _PRICES: Final = ("open", "high", "low", "close")
 _HIGHEST_RUPEES: Final = 1e11
 _TS_REMEDY: Final = "write the START of the bar with its zone, such as 2026-07-06 09:15:00+05:30"
-_ZONE: Final = r":\d\d(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)$"
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,6 +64,12 @@ class Bars:
     symbols: tuple[str, ...]
     series: Mapping[str, NDArray[np.void]]
     notes: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+    """Splits and bonuses of the instruments, by date; the prices are those of their day."""
+
+    def actions_of(self, symbol: str) -> list[Action]:
+        """Return the actions of one of the symbols."""
+        return [action for action in self.actions if action.instrument in (symbol, f"NSE:EQ:{symbol}")]
 
     @cached_property
     def bar_ns(self) -> int:
@@ -87,10 +94,17 @@ def load_bars(
     become paise, half up from the shortest decimal that the file's number stands for. Rows out of order are sorted,
     with a note.
 
+    A directory is a bar store (`DIR:15m` names another length than a minute's); of it, `symbols` are names too, and
+    those that it lacks are left out.
+
     HistoryError names the file, the row (the first one below the header is 1), the value and the remedy. Rows that
     `symbols` leaves out are not looked at; of the others, no more than `ts` if they lie outside `start` and `end`.
     """
     source = Path(path)
+    if (found := _store_at(source)) is not None:
+        from atmand.history.scan import load_store
+
+        return load_store(found[0], symbols, start, end, bar=found[1])
     frame = _read(source)
     frame = _of_symbols(frame, source, symbols)
     frame = _timed(frame, source)
@@ -114,6 +128,25 @@ def aligned(bars: Bars) -> tuple[NDArray[np.int64], NDArray[np.void], NDArray[np
         grid[at, column] = rows
         present[at, column] = True
     return times, grid, present
+
+
+def instant_ns(bound: int | date, *, days: int) -> int:
+    """Return the nanoseconds of a bound: an int is one, a datetime an instant, a date the midnight `days` later."""
+    if isinstance(bound, datetime):
+        if bound.tzinfo is None:
+            raise HistoryError(
+                f"bars from or to {bound}", "has no time zone", "give an instant with its zone, or a day"
+            )
+        return (bound - _EPOCH) // timedelta(microseconds=1) * 1000
+    return ns(bound + timedelta(days=days), "00:00") if isinstance(bound, date) else bound
+
+
+def _store_at(source: Path) -> tuple[Path, str] | None:
+    """Return the store that a path means and the length of its bars; None where it means a file."""
+    if source.is_dir():
+        return source, "1m"
+    directory, colon, bar = str(source).rpartition(":")
+    return (Path(directory), bar) if colon and Path(directory).is_dir() else None
 
 
 def _read(source: Path) -> pl.DataFrame:
@@ -178,16 +211,7 @@ def _timed(frame: pl.DataFrame, source: Path) -> pl.DataFrame:
 def _parsed(frame: pl.DataFrame, source: Path) -> pl.Series:
     import polars as pl
 
-    text = frame["ts"].str.strip_chars()
-    naive = ~text.str.contains(_ZONE)
-    _refuse(frame, source, "ts", naive.to_numpy(), "is not a time with a time zone", _TS_REMEDY)
-    plain = (
-        text.str.replace("T", " ", literal=True)
-        .str.replace("Z$", "+00:00")
-        .str.replace(r"\s*([+-]\d\d):?(\d\d)$", "$1:$2")
-        .str.replace(r"^(\S+ \d\d:\d\d)([+-])", "$1:00$2")
-    )
-    moments = plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
+    moments = instants(frame["ts"])
     _refuse(frame, source, "ts", moments.is_null().to_numpy(), "is not a time with a time zone", _TS_REMEDY)
     assert isinstance(moments.dtype, pl.Datetime)
     return moments
@@ -198,23 +222,13 @@ def _between(frame: pl.DataFrame, source: Path, start: int | date | None, end: i
 
     first, last = frame["start_ns"].min(), frame["start_ns"].max()
     if start is not None:
-        frame = frame.filter(pl.col("start_ns") >= _bound(start, days=0))
+        frame = frame.filter(pl.col("start_ns") >= instant_ns(start, days=0))
     if end is not None:
-        frame = frame.filter(pl.col("start_ns") < _bound(end, days=1))
+        frame = frame.filter(pl.col("start_ns") < instant_ns(end, days=1))
     if not frame.height:
         span = " to ".join(str(np.datetime64(int(str(edge)), "ns").astype("M8[s]")) + "Z" for edge in (first, last))
         raise HistoryError(str(source), f"no bars from {start} to {end}", f"its bars start {span}")
     return frame
-
-
-def _bound(bound: int | date, *, days: int) -> int:
-    if isinstance(bound, datetime):
-        if bound.tzinfo is None:
-            raise HistoryError(
-                f"bars from or to {bound}", "has no time zone", "give an instant with its zone, or a day"
-            )
-        return (bound - _EPOCH) // timedelta(microseconds=1) * 1000
-    return ns(bound + timedelta(days=days), "00:00") if isinstance(bound, date) else bound
 
 
 def _checked(frame: pl.DataFrame, source: Path) -> NDArray[np.void]:
@@ -236,12 +250,7 @@ def _paise(frame: pl.DataFrame, source: Path, column: str) -> NDArray[np.int64]:
     _refuse(frame, source, column, ~np.isfinite(rupees), "is not a finite number", "correct the row")
     _refuse(frame, source, column, rupees < 0, "is negative", "correct the row")
     _refuse(frame, source, column, rupees > _HIGHEST_RUPEES, "is no price in rupees", "correct the row")
-    exact = rupees * 100
-    paise = np.floor(exact + 0.5).astype(np.int64)
-    # The product may fall on the wrong side of a half: there, and only there, the decimal decides.
-    doubtful = np.flatnonzero(np.abs(exact - np.floor(exact) - 0.5) <= 1e-6 + exact * 1e-15)
-    for at in doubtful:
-        paise[at] = int((Decimal(repr(float(rupees[at]))) * 100).to_integral_value(ROUND_HALF_UP))
+    paise = in_units(rupees, 100)
     _refuse(frame, source, column, paise == 0, "is below one paisa", "leave bars without a price out")
     return paise
 

@@ -6,7 +6,7 @@ The ledger's thread reads it at the start, and after memory had to be given up; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -19,10 +19,13 @@ from atmand.journal.reader import Session, read, sessions
 from atmand.journal.sidecars import Sidecars
 from atmand.ledger.fold import Opening
 from atmand.ledger.past import Past, load_past
+from atmand.ledger.trades import in_other_units
 
 __all__ = ["Event", "Names", "Params", "events", "last_sequence", "session_of"]
 
-_KINDS: Final = frozenset({Kind.SESSION, Kind.INSTRUMENTS, Kind.PROGRAM, Kind.PARAMS, *AUDIT_KINDS})
+_KINDS: Final = frozenset(
+    {Kind.SESSION, Kind.INSTRUMENTS, Kind.CORPORATE_ACTION, Kind.PROGRAM, Kind.PARAMS, *AUDIT_KINDS}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class _Reader:
     opening: bool = False
     past: Past | None = None
     past_day: int = -1
+    opened: Opening | None = None
     sidecars: Sidecars = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +106,10 @@ class _Reader:
         elif record.kind == Kind.INSTRUMENTS:
             self.keys = tuple(str(key, "ascii") for key in rows["key"])
         elif record.kind == Kind.PROGRAM:
-            yield self._program(head)
+            self.opened = self._program(head)
+            yield self.opened
+        elif record.kind == Kind.CORPORATE_ACTION:
+            yield from self._corporate_action(rows)
         elif record.kind == Kind.PARAMS:
             yield Params(int(head["document_seq"][0]), tuple(rows.tolist()))
         elif record.source == Source.PAST:
@@ -120,6 +127,18 @@ class _Reader:
         if head["books"].any():
             carried = orjson.loads(self.sidecars.get(head["books"][0].tobytes()))
         return Opening.of_books(manifest, self.keys, carried, day=self.day, close_ns=self.close_ns)
+
+    def _corporate_action(self, rows: NDArray[Any]) -> Iterator[Opening]:
+        """What a session begins with, it begins with again in the new units."""
+        if self.opened is None or self.opened.open_trades is None:
+            return
+        ratios = {self.keys[int(row["instrument"])]: (int(row["new"]), int(row["old"])) for row in rows}
+        trades = {
+            (book, key): in_other_units(trade, *ratios.get(key, (1, 1)))
+            for (book, key), trade in self.opened.open_trades.items()
+        }
+        self.opened = replace(self.opened, open_trades=trades)
+        yield self.opened
 
     def _of_past(self, rows: NDArray[Any]) -> Iterator[Opening | NDArray[Any]]:
         if self.past is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -26,6 +26,7 @@ __all__ = [
     "audit_rows",
     "book_name",
     "decision_digest",
+    "in_other_units",
     "market_time",
     "open_in_document",
     "open_in_pairs",
@@ -184,6 +185,16 @@ def _open_trade(pair: Any) -> OpenTrade:
     )
 
 
+def in_other_units(trade: OpenTrade, new: int, old: int) -> OpenTrade:
+    """Return an open trade after a split or bonus, as the core counts it: a fraction of a unit is dropped."""
+    return replace(trade, quantity=trade.quantity * new // old, held=trade.held * new // old)
+
+
+def _known(ours: OpenTrade | None, trade: OpenTrade) -> OpenTrade:
+    """Prefer what was folded here, which knows the parameters of the entry; a split has changed its units."""
+    return trade if ours is None else replace(ours, quantity=trade.quantity, held=trade.held)
+
+
 class TradeFold:
     """Folds audit rows into trades; open trades stay inside until their position is flat.
 
@@ -213,7 +224,8 @@ class TradeFold:
         self._manifest, self._keys, self._past = manifest, tuple(keys), past
         self._books = [book_name(plan) for plan in manifest.books]
         if opened is not None:
-            self.open = {place: self._known(place, trade) for place, trade in opened.items()}
+            ours = {trade.trade_id: trade for trade in self.open.values()}
+            self.open = {place: _known(ours.get(trade.trade_id), trade) for place, trade in opened.items()}
 
     def fold(self, rows: NDArray[Any]) -> Iterator[Trade]:
         """Yield the trades that these audit rows closed, in their order."""
@@ -231,11 +243,6 @@ class TradeFold:
             # The intent follows its decision in the same cause, and stands for it where there was none.
             self.decided[self._books[row.book], self._keys[row.instrument]] = (self.parameter_seq, row.cause)
         return None
-
-    def _known(self, place: Place, trade: OpenTrade) -> OpenTrade:
-        """Prefer what was folded here: it knows the parameters of the entry."""
-        ours = self.open.get(place)
-        return ours if ours is not None and ours.trade_id == trade.trade_id else trade
 
     def _fill(self, row: AuditRow) -> Trade | None:
         place = (self._books[row.book], self._keys[row.instrument])

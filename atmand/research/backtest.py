@@ -99,8 +99,8 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     lined = aligned(plan.bars)
     groups = groups_of(plan.bars.symbols, lined[0], lined[2])
     listed = list(zip(instruments, groups, strict=True))
-    market = DrivenMarket(listed, pairs, plan.limits, plan.costs_as_of, plan.terms)
-    if is_batchable(program.manifest):
+    market = DrivenMarket(listed, pairs, plan.limits, plan.costs_as_of, plan.terms, actions=plan.bars.actions)
+    if is_batchable(program.manifest) and not plan.bars.actions:
         return _run_batch(plan, program, market, lined)
     run = _Run(plan, program, market, lined)
     for day, times in days_of(run.times):

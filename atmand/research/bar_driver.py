@@ -34,6 +34,7 @@ from atmand.core.records import AUDIT, COMMAND_HEAD, Command, Kind, Record, Sess
 from atmand.core.rings import ring_drafts
 from atmand.core.ticks import TICK
 from atmand.errors import AtmandError
+from atmand.history.actions import Action, action_drafts, due
 from atmand.market.instruments import Instrument
 from atmand.market.sessions import WITHOUT_DERIVATIVES, Window, regular_windows, session_date, windows
 
@@ -58,6 +59,8 @@ class DrivenMarket:
     terms: Mapping[str, Any] = field(default_factory=dict)
     portfolio: PortfolioLimits | None = None
     """What the books share; None is no limit."""
+    actions: Sequence[Action] = ()
+    """Splits and bonuses, which take effect as the first session from their ex-date on opens."""
 
     @property
     def groups(self) -> frozenset[int]:
@@ -83,6 +86,7 @@ class BarDriver:
         self._ticks = np.zeros(max(1, len(market.instruments)), TICK).view(np.uint8)
         self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
         self.sequence = 0
+        self._day: date | None = None
 
     def open(self, day: date, history: Sequence[Draft] = (), *, room: int = 0) -> None:
         """Open a day's session on the books and bars of the one before; `history` are older bars for warming up.
@@ -112,9 +116,16 @@ class BarDriver:
             limits_draft(self._market.limits, self._market.portfolio),
             *bars,
             *history,
+            *self._actions(day),
         )
         for offset, draft in enumerate(drafts):
             self._apply(draft, opened_ns + offset - len(drafts))
+
+    def _actions(self, day: date) -> list[Draft]:
+        """Return the records of what took effect since the session before."""
+        found = due(self._market.actions, self._day, day)
+        self._day = day
+        return action_drafts(found, [instrument.key for instrument, _ in self._market.instruments])
 
     def run(self, bars: NDArray[Any], present: NDArray[np.bool_], *, flat: bool = False) -> None:
         """Fold the open session's bars, (minutes, instruments), and let its last timers pass.

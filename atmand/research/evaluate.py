@@ -17,6 +17,7 @@ from atmand.core.opening import SessionTerms, instruments_draft, session_draft
 from atmand.core.records import PROGRAM_ROW, Record, head_and_rows
 from atmand.core.state import Layout, lay_out, table
 from atmand.errors import AtmandError, UsageError
+from atmand.history.actions import adjusted
 from atmand.history.bars import BAR, Bars, load_bars
 from atmand.lang.build import load_module, program_directory, write_module
 from atmand.lang.folding import fold_text, only
@@ -60,9 +61,10 @@ def command(
     """
     wanted = None if instrument is None else instrument.rpartition(":")[2]
     file = _file(expression, params)
-    bars = load_bars(data)
+    bars = load_bars(data, None if instrument is None or data.is_file() else [instrument])
     if wanted is not None and wanted not in bars.series:
         bars = load_bars(data, [wanted])
+    bars = adjusted(bars)
     structure = compile_expression(file, expression, bar_ns or bars.bar_ns)
     signals = structure.compiled.signals
     text = module_head([structure], signals) + structure.text + "\n" + fold_text([structure])

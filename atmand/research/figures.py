@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from atmand.history.actions import adjusted
 from atmand.history.bars import Bars
 from atmand.ledger.statistics import SESSIONS_A_YEAR, Returns, TradeCounts
 from atmand.ledger.trades import Trade
@@ -143,6 +144,7 @@ def buy_and_hold(
     Whole shares only; what is left over is cash that earns nothing. Costs are charged when they are bought and, at the
     last close, once more for selling them all.
     """
+    bars = adjusted(bars)
     chosen = [bars.series[bars.symbols[column]] for column in sorted(columns)]
     times = np.unique(np.concatenate([series["start_ns"] for series in chosen]))
     equity = np.full(len(times), capital_paise, np.int64)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,14 +18,13 @@ from numpy.typing import NDArray
 from atmand.core.opening import BookLimits
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
-from atmand.history.bars import load_bars
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import StrategyFile, load_strategy
 from atmand.ledger.trades import market_time
 from atmand.market.bar_path import STEP_SECONDS
 from atmand.research.bar_driver import days_of
 from atmand.research.probe import Driven, Grid, Probe, drive, probe_of
-from atmand.research.study import Question
+from atmand.research.study import Question, bars_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -106,8 +104,7 @@ def lookahead(
     file = load_strategy(question.strategy)
     if question.instruments:
         file = StrategyFile(file.strategy.model_copy(update={"universe": tuple(question.instruments)}), file.source)
-    source = question.data
-    bars = load_bars(source, start=question.start, end=question.end) if isinstance(source, Path) else source()
+    bars = bars_of(question, file)
     if bars.bar_ns != _MINUTE_NS:
         raise AtmandError(bars.source, f"bars of {bars.bar_ns // 10**9} s", "give one-minute bars")
     grid = Grid.of(bars)

@@ -17,6 +17,7 @@ from atmand.core.engine import Engine
 from atmand.core.manifest import Manifest, Program
 from atmand.core.opening import BookLimits
 from atmand.core.records import AUDIT, Kind
+from atmand.history.actions import Action
 from atmand.history.bars import Bars, aligned
 from atmand.lang.build import build
 from atmand.lang.clauses import LOG_ROWS, Clauses, clauses_of, compile_values
@@ -119,14 +120,16 @@ class Grid:
     times: NDArray[np.int64]
     bars: NDArray[Any]
     present: NDArray[np.bool_]
+    actions: tuple[Action, ...] = ()
 
     @classmethod
     def of(cls, bars: Bars) -> Grid:
-        return cls(bars.symbols, *aligned(bars))
+        return cls(bars.symbols, *aligned(bars), bars.actions)
 
     def until(self, end: int) -> Grid:
         """Copy the first bars only: what lies behind them is not there any more."""
-        return Grid(self.symbols, self.times[:end].copy(), self.bars[:end].copy(), self.present[:end].copy())
+        cut = (self.times[:end].copy(), self.bars[:end].copy(), self.present[:end].copy())
+        return Grid(self.symbols, *cut, self.actions)
 
 
 @dataclass
@@ -161,6 +164,7 @@ def drive(
         [*own, *((_PROBE, instrument) for _, instrument in own)],
         [limits, BookLimits(capital_paise=0)],
         costs_as_of,
+        actions=grid.actions,
     )
     heard = _Heard()
     driver, log = BarDriver(probe.program, market, heard), ClauseLog(probe)

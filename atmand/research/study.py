@@ -30,7 +30,7 @@ from atmand.research.holdout import HoldOut, admit
 from atmand.research.log import DataRange, Entry, ResearchLog, data_range, lineage, trials_of
 from atmand.research.selection import Trials
 
-__all__ = ["CAPITAL_RUPEES", "Conduct", "Question", "Recorded", "Study", "open_study", "record"]
+__all__ = ["CAPITAL_RUPEES", "Conduct", "Question", "Recorded", "Study", "bars_of", "names_in", "open_study", "record"]
 
 CAPITAL_RUPEES: Final = 1_000_000
 """Capital of a run that names none: ten lakh rupees."""
@@ -122,8 +122,7 @@ def open_study(question: Question, conduct: Conduct) -> Study:
         file = StrategyFile(file.strategy.model_copy(update={"universe": tuple(question.instruments)}), file.source)
     deployment = Deployment(file, "backtest", question.params)
     program = build_on_demand(generate([deployment]))
-    source = question.data
-    bars = load_bars(source, start=question.start, end=question.end) if isinstance(source, Path) else source()
+    bars = bars_of(question, file)
     instruments = instruments_of(bars.symbols)
     pairs = pairs_of([deployment], instruments)
     watched = resolve_all(instruments_named(file), instruments)
@@ -131,6 +130,20 @@ def open_study(question: Question, conduct: Conduct) -> Study:
     read = tuple(sorted({*columns, *(instruments.index(one) for one in watched)}))
     study = Study(question, file, deployment, program, bars, columns, data_range(bars, read), None, conduct.brokerage)
     return replace(study, holdout=_hold_out(study, conduct))
+
+
+def bars_of(question: Question, file: StrategyFile) -> Bars:
+    """Load the bars that a question is about; of a bar store only those that the strategy names."""
+    source = question.data
+    if not isinstance(source, Path):
+        return source()
+    names = None if source.is_file() else names_in(file)
+    return load_bars(source, names, start=question.start, end=question.end)
+
+
+def names_in(file: StrategyFile) -> list[str]:
+    """Return the instruments that a strategy trades, and those that its expressions name."""
+    return [*file.strategy.universe, *instruments_named(file)]
 
 
 def record(

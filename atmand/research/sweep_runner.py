@@ -134,7 +134,9 @@ def fastest_runner(plan: Backtest, program: Program, sessions: int, workers: int
     """
     workers = workers or len(os.sched_getaffinity(0))
     # Interpreted, the compiled loop is no faster than the records' way.
-    if JIT and is_batchable(program.manifest) and len(program.manifest.books) == 1:
+    # It knows no splits either.
+    serves = len(program.manifest.books) == 1 and not plan.bars.actions
+    if JIT and is_batchable(program.manifest) and serves:
         yield BatchRunner(plan, program, sessions, workers)
         return
     own = BacktestRunner(plan, program, sessions)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atmand.history.bars import BAR, COLUMNS, Bars, HistoryError, aligned, load_bars
-from atmand.market.sessions import is_open, ns, regular_windows, session_date
+from atmand.market.sessions import in_windows, ns, regular_windows, session_date
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 START = datetime(2026, 7, 6, 9, 15, tzinfo=KOLKATA)
@@ -272,7 +272,7 @@ def test_real_shares_traded_in_the_regular_windows_of_their_day() -> None:
 
     starts = bars.series["INFY"]["start_ns"].tolist()
     assert len(starts) == 4 * 375
-    assert all(is_open(regular_windows(session_date(at)), at) for at in starts)
+    assert all(in_windows(regular_windows(session_date(at)), at) for at in starts)
 
 
 def test_a_daily_file_without_zoned_times_is_refused() -> None:
