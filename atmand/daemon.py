@@ -32,7 +32,7 @@ from atmand.in_force import InForce, with_what_is_open
 from atmand.ledger.keeper import LEDGER
 from atmand.market_side import MarketSide
 from atmand.notify import Notifier
-from atmand.opening import check_costs, deployments_of, session_day, universe_of
+from atmand.opening import check_costs, deployments_of, session_day
 from atmand.params.file_store import FileStore
 from atmand.params.keeper import Keeper
 from atmand.past import Candles
@@ -40,7 +40,9 @@ from atmand.runtime import announced
 from atmand.settings import Settings
 from atmand.shown import Shown
 from atmand.start import held_signals
+from atmand.strategy_life import open_places
 from atmand.trading import Trading
+from atmand.universe import universe_of
 from atmand.view import Lives
 from atmand.vitals import Vitals, folder_bytes
 from atmand.wiring import PARAMS
@@ -206,14 +208,18 @@ class _Daemon:
         compiling = asyncio.create_task(compiled(deployments, driver=past_due))
         try:
             await market.reach(settings, stack)
-            check_costs(settings, session_day(market.clock.now_ns(), simulated=market.simulated))
-            universe = universe_of(deployments, await market.rest.instruments(), lenient=market.bar_path)
+            day = session_day(market.clock.now_ns(), simulated=market.simulated)
+            check_costs(settings, day)
+            listing = await market.listing(day)
+            held = open_places(self._trading.books())
+            universe = universe_of(deployments, listing, lenient=market.bar_path, held=held)
             program = await compiling
         finally:
             compiling.cancel()
         self._in_force = InForce(
             settings,
             deployments,
+            listing,
             universe,
             program,
             self._trading,

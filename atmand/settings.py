@@ -33,6 +33,7 @@ from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
+from atmand.market.settings import InstrumentSettings
 from atmand.portfolio import Capital, PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
@@ -238,6 +239,7 @@ class Settings(BaseSettings):
     feed: FeedSettings = FeedSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     market: MarketSettings = MarketSettings()
+    instruments: InstrumentSettings = InstrumentSettings()
     accounts: dict[Name, AccountSettings] = {}
     strategies: dict[Name, StrategySettings] = {}
     indicators: tuple[Path, ...] = ()
@@ -345,6 +347,11 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
         yield problem_at(("feed", "kite"), layers, "not set", remedy)
     if settings.simulator.bars is not None:
         yield from missing_file(("simulator", "bars"), settings.simulator.bars, layers)
+    for name in ("freeze", "members"):
+        if (named := getattr(settings.instruments, name)) is not None:
+            yield from missing_file(("instruments", name), named, layers)
+    for place, file in enumerate(settings.instruments.shares):
+        yield from missing_file(("instruments", "shares", str(place)), file, layers)
     for place, file in enumerate(settings.indicators):
         yield from missing_file(("indicators", str(place)), file, layers)
     for name, strategy in settings.strategies.items():
