@@ -51,7 +51,7 @@ class InstrumentStore:
         """Read a day's file; DamagedError where it is not one."""
         path = self._path(day)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 schema, rows, sha256 = int(file["schema"]), file["rows"], file["sha256"].tobytes()
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DamagedError(

@@ -26,6 +26,7 @@ from atmand.lang.functions import call_of as function_call
 from atmand.lang.strategy import load_strategy
 from atmand.lang.types import Type
 from atmand.logs import LogSettings
+from atmand.market.settings import InstrumentSettings
 from atmand.portfolio import PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings import (
@@ -47,6 +48,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "feed.kite": KiteFeedSettings,
     "simulator": SimulatorSettings,
     "market": MarketSettings,
+    "instruments": InstrumentSettings,
     "accounts.NAME": AccountSettings,
     "strategies.NAME": StrategySettings,
     "limits": LimitSettings,

@@ -135,7 +135,7 @@ def test_the_most_traded_come_largest_first_from_one_days_file() -> None:
     with pytest.raises(InstrumentError, match=r"cm03JUL.csv and the dump have 3 such shares, not 4; ask for fewer"):
         choose("TOP:4:NSE", listing)
     for day in (date(2026, 7, 3), date(2026, 7, 14)):
-        with pytest.raises(InstrumentError, match="cm03JUL.csv is of 2026-07-03, and .* needs one of at most 10 days"):
+        with pytest.raises(InstrumentError, match=r"cm03JUL\.csv is of 2026-07-03, and .* at most 10 days before"):
             choose("TOP:2:NSE", replace(listing, day=day))
 
 
