@@ -23,6 +23,7 @@ from atmand.lang.program import Deployment, generate
 from atmand.lang.structure import instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
 from atmand.market.instruments import Instrument, resolve_all
+from atmand.market.selectors import selector_of
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
 from atmand.research.batch import Batch, is_batchable
 
@@ -190,12 +191,22 @@ def instruments_of(symbols: Sequence[str]) -> list[Instrument]:
     ]  # fmt: skip
 
 
+def _refuse_selectors(deployment: Deployment) -> None:
+    """Refuse what only a day's instruments can tell: bars of a file know nothing of members, volumes and expiries."""
+    for name in deployment.file.strategy.universe:
+        if selector_of(name) is not None:
+            where = f"strategy {deployment.file.strategy.name}"
+            what = f"{name} means other instruments from day to day, and bars do not say which"
+            raise AtmandError(where, what, "name the instruments of the data with --instrument")
+
+
 def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument]) -> list[tuple[int, int]]:
     """Resolve each strategy's universe to (book, instrument) pairs, leaving out what there are no bars for."""
     keys = {instrument.key: index for index, instrument in enumerate(instruments)}
     known = {f"{instrument.exchange}:{instrument.symbol}" for instrument in instruments} | set(keys)
     pairs: list[tuple[int, int]] = []
     for book, deployment in enumerate(deployments):
+        _refuse_selectors(deployment)
         names = [name for name in deployment.file.strategy.universe if name in known]
         if not names:
             raise AtmandError(
