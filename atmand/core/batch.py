@@ -14,7 +14,7 @@ import numpy as np
 from atmand.core.bar_path import timer_ns
 from atmand.core.bars import NEVER_NS
 from atmand.core.decide import value_books
-from atmand.core.jit import kernel, record_at, routine, rows_at
+from atmand.core.jit import address_of, entry, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import (
     BOOK,
     BOOK_BYTES,
@@ -25,13 +25,15 @@ from atmand.core.layout import (
     book_at,
     header_of,
     instrument_at,
+    order_at,
     pair_at,
     trade_at,
     window_at,
 )
 from atmand.core.matching import match_instrument, watch_exits
 from atmand.core.netting import net_orders
-from atmand.core.step import timed_events
+from atmand.core.records import Kind
+from atmand.core.step import on_limits, timed_events
 from atmand.core.ticks import DEPTH
 from atmand.market.bar_path import STEP_SECONDS, STEPS, level_price, level_quantity, step_price
 from atmand.market.costs import COSTS
@@ -49,6 +51,7 @@ __all__ = [
     "is_watched",
     "open_day",
     "quote_close",
+    "set_up",
     "take_trades",
     "walk_minute",
     "worth",
@@ -58,6 +61,7 @@ _SECOND_NS: Final = 1_000_000_000
 _MINUTE_NS: Final = 60_000_000_000
 _SECONDS: Final = STEP_SECONDS
 _COST_ROWS: Final = 4
+_LIMITS: Final = np.int64(Kind.LIMITS)
 
 DAY: Final = np.dtype(
     [(name, "i8") for name in ("first", "last", "date", "open_ns", "close_ns", "windows_at", "windows_n")]
@@ -92,6 +96,23 @@ class Closing(NamedTuple):
     close: int
     volume: int
     marks: int
+
+
+@entry
+def set_up(arena, kind, body, rows, sequence, time_ns):  # type: ignore[no-untyped-def]
+    """Stand for a program's `apply` before the first session: of all records only limits matter to a batch."""
+    arena = noref(arena)
+    body = noref(body)
+    t = address_of(arena)
+    h = header_of(t)
+    h.sequence = sequence
+    h.time_ns = time_ns
+    if kind == _LIMITS:
+        on_limits(t, body, rows)
+    for index in range(h.pairs_n):
+        pair_at(t, index).folded = 1
+    h.refold = 0
+    return np.int64(0)
 
 
 @routine
@@ -207,13 +228,30 @@ def walk_minute(t, start_ns, columns, present):  # type: ignore[no-untyped-def]
                 instrument.exchange_ns = time_ns
                 instrument.tick_ns = h.time_ns
                 instrument.minute_began = 1 if step == 0 else 0
-                _quote(instrument, columns[4, index], DEPTH)
+                _quote(instrument, columns[4, index], _levels(t, instrument, columns[4, index]))
                 if instrument.first_order >= 0:
                     match_instrument(t, index)
                 watch_exits(t, index)
                 net_orders(t)
         if quiet:
             return
+
+
+@kernel
+def _levels(t, instrument, volume):  # type: ignore[no-untyped-def]
+    """How many levels of the stated book an instrument's orders can reach: mostly the touch alone has enough."""
+    wanted = np.int64(0)
+    slot = instrument.first_order
+    while slot >= 0:
+        o = order_at(t, slot)
+        wanted += o.quantity - o.filled
+        slot = o.next
+    index = instrument.first_pair
+    while index >= 0:  # a stop's order is made and filled on one step
+        pair = pair_at(t, index)
+        wanted += abs(pair.quantity)
+        index = pair.next_in_instrument
+    return 1 if wanted <= level_quantity(volume) else DEPTH
 
 
 @kernel

@@ -9,30 +9,26 @@ import numpy as np
 
 from atmand.core.jit import kernel
 
-__all__ = ["CROSSING", "crosses_above", "crosses_below"]
+__all__ = ["CROSSING", "crossing"]
 
 CROSSING: Final = np.dtype([("seen", "i8"), ("left", "f8"), ("right", "f8")], align=True)
 
 
 @kernel
-def crosses_above(s, left, right):  # type: ignore[no-untyped-def]
-    """Say whether `left` rose above `right` on this bar, having been at or below it on the bar before."""
+def crossing(s, left, right):  # type: ignore[no-untyped-def]
+    """Say how `left` went through `right` on this bar: 1 above, having been at or below it on the bar before, -1 below.
+
+    0 is neither; a missing number is no bar. One state serves both directions.
+    """
     if math.isnan(left) or math.isnan(right):
-        return False
-    crossed = s.seen != 0 and s.left <= s.right and left > right
+        return np.int64(0)
+    way = np.int64(0)
+    if s.seen != 0:
+        if s.left <= s.right and left > right:
+            way = np.int64(1)
+        elif s.left >= s.right and left < right:
+            way = np.int64(-1)
     s.seen = 1
     s.left = left
     s.right = right
-    return crossed
-
-
-@kernel
-def crosses_below(s, left, right):  # type: ignore[no-untyped-def]
-    """Say whether `left` fell below `right` on this bar, having been at or above it on the bar before."""
-    if math.isnan(left) or math.isnan(right):
-        return False
-    crossed = s.seen != 0 and s.left >= s.right and left < right
-    s.seen = 1
-    s.left = left
-    s.right = right
-    return crossed
+    return way

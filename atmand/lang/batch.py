@@ -1,8 +1,8 @@
 """The batch program: bars folded in one compiled loop for back-tests, and over many parameter sets for sweeps.
 
-It imports a program's steps by name and leaves out what nothing can come of (`core/batch.py`), so its decisions are
-those of the record-driven fold. It serves structures that live on one-minute bars of their own instrument; others are
-driven record by record.
+It takes a program's steps over as they are and leaves out what nothing can come of (`core/batch.py`), so its decisions
+are those of the record-driven fold. It serves structures that live on one-minute bars of their own instrument;
+others are driven record by record.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from atmand.core.manifest import Program, StructurePlan
-from atmand.lang.build import load_module, module_path, program_directory, write_module
+from atmand.lang.build import load_module, program_directory, write_module
+from atmand.lang.program import FOLD_MARK
 
 __all__ = ["BatchProgram", "build_batch"]
 
-_HEAD: Final = '''"""A generated batch program; its file is named by the hash of this text."""
-
+_HEAD: Final = """
+# The batch loop over the steps.
 from typing import NamedTuple
 
 import numpy as np
@@ -30,22 +31,20 @@ from atmand.core.batch import is_watched, open_day, quote_close, take_trades, wa
 from atmand.core.decide import decide, hold, needs_decision, settle
 from atmand.core.jit import address_of, kernel, noref, record_at, routine, rows_at
 from atmand.core.layout import BOOK, BOOK_BYTES, INSTRUMENT, INSTRUMENT_BYTES, PAIR, PAIR_BYTES, SERIES, SERIES_BYTES
-from atmand.core.layout import book_at, header_of, verdict_at
-from {program} import {names}
+from atmand.core.layout import VERDICT, book_at, header_of, verdict_at
 
 
-'''
+"""
 
 _BODY: Final = '''@kernel
-def _step(t, index, pair, {given}, scale, bar):
+def _step(t, index, pair, slab_at, {given}, scale, bar):
     """Fold a closed bar into a pair's indicators; what the strategy says of it is left in the pair's verdict."""
-    slab_at = pair.slab_at
     open_, high, low, close = bar.open / scale, bar.high / scale, bar.low / scale, bar.close / scale
     volume = float(bar.volume)
 {cases}
 
 
-@kernel
+{stretch}@routine
 def _fold(
     arena, t, starts, columns, present, days, windows, hours, costs, equity, ends, result, first, capital, keep
 ):
@@ -64,13 +63,17 @@ def _fold(
             open_day(arena, t, day, windows, hours[number], costs[number])
             busy = True
         total = np.int64(0)
-        for minute in range(max(first, day.first), day.last):
-            if keep and max(h.n_trades, h.n_fills) > room:
-                return minute
-            if busy or h.clock_due_ns <= starts[minute] + offset_ns:
-                walk_minute(t, starts[minute], columns[:, minute], present[minute])
-                busy = False
-            begin_close(t, starts[minute] + offset_ns)
+        minute = max(first, day.first) - 1
+        while minute + 1 < day.last:
+            minute += 1
+            stepped = False
+{quiet}            if not stepped:
+                if keep and max(h.n_trades, h.n_fills) > room:
+                    return minute
+                if busy or h.clock_due_ns <= starts[minute] + offset_ns:
+                    walk_minute(t, starts[minute], columns[:, minute], present[minute])
+                    busy = False
+                begin_close(t, starts[minute] + offset_ns)
             # A timer that gives positions up before their next bar meets the touch that this one leaves. Of several
             # instruments one may have no bar in the next minute.
             next_ns = starts[minute + 1] + offset_ns if minute + 1 < day.last else NEVER_NS
@@ -96,7 +99,8 @@ def _fold(
                 index = series.first_pair
                 while index >= 0:
                     pair = record_at(t, pairs + index * PAIR_BYTES, PAIR)
-                    {find}_step(t, index, pair, {given}, scale, bar)
+                    {find}if not stepped:
+                        _step(t, index, pair, pair.slab_at, {given}, scale, bar)
                     if needs_decision(pair, verdict_at(t, index).flags):
                         quote_close(t, instrument, bar)
                         decide(t, index, bar)
@@ -193,6 +197,53 @@ _CASE: Final = """    if pair.structure == {index}:
         p = record_at(t, params_at, PARAMS_{name})
         step_{name}(t, index, s, p, bar, open_, high, low, close, volume)"""
 
+_STRETCH: Final = '''@kernel
+def _quiet_stretch(t, h, {given}, starts, columns, present, equity, result, minute, last, offset_ns):
+    """Fold the bars of the one pair as long as nothing but its step can happen.
+
+    Returns the first minute that is not folded whole, and whether its step is done: a rule of it fired.
+    """
+    pair = record_at(t, h.pairs_at, PAIR)
+    column = pair.instrument
+    instrument = record_at(t, h.instruments_at + column * INSTRUMENT_BYTES, INSTRUMENT)
+    scale = float(instrument.price_scale)
+    due_ns = min(h.next_due_ns, h.clock_due_ns) - offset_ns
+    cash, quantity, slab_at = record_at(t, h.books_at, BOOK).cash_paise, pair.quantity, pair.slab_at
+    peak, drawdown = result.peak_paise, result.max_drawdown_paise
+    stepped = False
+    h.n_outputs = 0
+    h.fresh = 0
+    while minute + 1 < last and starts[minute + 1] < due_ns and present[minute, column]:
+        bar = Closing(
+            starts[minute], columns[0, minute, column], columns[1, minute, column], columns[2, minute, column],
+            columns[3, minute, column], columns[4, minute, column], np.int64(0),
+        )
+        h.sequence += 1
+        h.time_ns = bar.start_ns + offset_ns
+        instrument.last_price = bar.close
+        _step(t, np.int64(0), pair, slab_at, {given}, scale, bar)
+        if needs_decision(pair, record_at(t, slab_at, VERDICT).flags):
+            stepped = True
+            break
+        hold(pair)
+        total = cash + quantity * bar.close
+        peak = max(peak, total)
+        drawdown = max(drawdown, peak - total)
+        if equity.shape[0] > 0:
+            equity[minute] = total
+        minute += 1
+    result.peak_paise, result.max_drawdown_paise = peak, drawdown
+    return minute, stepped
+
+
+'''
+
+_TRY: Final = """            if not busy:
+                minute, stepped = _quiet_stretch(
+                    t, h, {given}, starts, columns, present, equity, result, minute, day.last, offset_ns
+                )
+"""
+
 _FIND: Final = """params_at = record_at(t, books + pair.book * BOOK_BYTES, BOOK).params_at
                     """
 
@@ -214,42 +265,45 @@ class BatchProgram:
 
 
 def build_batch(program: Program, *, alone: bool = False, directory: Path | None = None) -> BatchProgram:
-    """Generate and load the batch program of a program that is loaded already.
+    """Generate and load the batch program of a program, which need not be loaded itself.
 
     `alone` says that there is one pair only: its parameter values then stay in registers.
     """
-    directory = directory or program_directory()
     plans = program.manifest.structures
-    imported = [f"{kind}_{plan.name}" for plan in plans for kind in ("step", "STATE", "PARAMS")]
-    text = _HEAD.replace("{program}", module_path(program.source.decode(), directory).stem)
-    text = text.replace("{names}", ", ".join(imported))
-    text += _alone(plans[0]) if alone and plans[0].params else _body(plans)
-    module = load_module(write_module(text, directory))
+    steps, _, _ = program.source.decode().partition(FOLD_MARK)
+    text = steps + _HEAD
+    text += _alone(plans[0]) if alone else _body(plans)
+    module = load_module(write_module(text, directory or program_directory()))
     return BatchProgram(module.run, module.run_sets)
 
 
 def _body(plans: Sequence[StructurePlan]) -> str:
     """Write the loop for any number of pairs: each reads the parameters of its book."""
     if len(plans) == 1:
-        (plan,) = plans
-        params = f"    p = record_at(t, params_at, PARAMS_{plan.name})\n"
-        cases = _ONLY.format(name=plan.name, params=params)
+        cases = _only(plans[0])
     else:
         cases = "\n".join(_CASE.format(index=index, name=plan.name) for index, plan in enumerate(plans))
-    return _filled(cases, given="params_at", find=_FIND, first="")
+    return _filled(cases, stretch="", quiet="", find=_FIND, first="", given="params_at")
 
 
 def _alone(plan: StructurePlan) -> str:
-    """Write the loop for one pair."""
+    """Write the loop for one pair: the parameters' place or, better, their values are the same for every bar."""
+    parts = {"stretch": _STRETCH, "quiet": _TRY, "find": ""}
+    if not plan.params:
+        return _filled(_only(plan), **parts, first="    params_at = book_at(t, 0).params_at\n", given="params_at")
     fields = "\n".join(f"    {name}: float" for name in plan.params)
     values = ", ".join(f"values.{name}" for name in plan.params)
     first = f"    values = record_at(t, book_at(t, 0).params_at, PARAMS_{plan.name})\n    p = Values({values})\n"
     cases = _ONLY.format(name=plan.name, params="")
-    return _VALUES.replace("{fields}", fields) + _filled(cases, given="p", find="", first=first)
+    return _VALUES.replace("{fields}", fields) + _filled(cases, **parts, first=first, given="p")
+
+
+def _only(plan: StructurePlan) -> str:
+    return _ONLY.format(name=plan.name, params=f"    p = record_at(t, params_at, PARAMS_{plan.name})\n")
 
 
 def _filled(cases: str, **parts: str) -> str:
     text = _BODY.replace("{cases}", cases)
-    for name, part in parts.items():
+    for name, part in parts.items():  # what others are written into comes first
         text = text.replace(f"{{{name}}}", part)
     return text

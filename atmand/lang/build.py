@@ -21,7 +21,15 @@ from atmand.core.manifest import Manifest, Program
 from atmand.errors import AtmandError
 from atmand.lang.program import GeneratedProgram
 
-__all__ = ["build", "load_module", "load_program", "module_path", "program_directory", "write_module"]
+__all__ = [
+    "build",
+    "build_on_demand",
+    "load_module",
+    "load_program",
+    "module_path",
+    "program_directory",
+    "write_module",
+]
 
 _PREFIX = "atmand_program_"
 
@@ -85,6 +93,23 @@ def load_program(source: bytes, manifest: Manifest, directory: Path | None = Non
     scratch.view(ARENA)["next_due_ns"] = np.iinfo(np.int64).max
     module.apply(scratch, 0, np.zeros(1, np.uint8), 0, 0, 0)
     return Program(apply=module.apply, run_bars=module.run_bars, source=source, manifest=manifest)
+
+
+def build_on_demand(generated: GeneratedProgram) -> Program:
+    """Return a program that is loaded when a record is first applied: a batch needs its text only."""
+    loaded: list[Program] = []
+
+    def whole() -> Program:
+        if not loaded:
+            loaded.append(build(generated))
+        return loaded[0]
+
+    return Program(
+        apply=lambda *arguments: whole().apply(*arguments),
+        run_bars=lambda *arguments: whole().run_bars(*arguments),
+        source=generated.source.encode(),
+        manifest=generated.manifest,
+    )
 
 
 def build(generated: GeneratedProgram, directory: Path | None = None) -> Program:

@@ -15,7 +15,7 @@ from atmand.core.day import OPENING
 from atmand.core.indicators import Indicator
 from atmand.lang.checks import BOUNDS
 from atmand.lang.functions import CROSS_SECTION, FIELDS, FUNCTIONS, NAMES, PARTS, SIGNALS, Function
-from atmand.lang.types import FREE, Value, joined
+from atmand.lang.types import FREE, Type, Value, joined
 
 if TYPE_CHECKING:
     from atmand.lang.compiler import Compiler, Stream
@@ -166,12 +166,18 @@ class Calls:
         state = row.state.format(n=top)
         base = f"{row.name}_{code}" if code.isdigit() else row.name
         call = f"{values[0].code} - {row.step}({arguments})" if row.name == "change" else f"{row.step}({arguments})"
+        if row.state == "CROSSING":  # both ways of one pair of numbers are one state and one call
+            return self._crossed(replace(needed, type=Type.NUMBER), arguments, row, self.text(node))
         state_of = row.state.partition("(")[0]
         sized = "{n}" in row.state
         kept = self.kept(base, call, state, needed, note=self.text(node), top=top if sized else 0, state_of=state_of)
         if row.known:
             self.compiler.wait_for(self.stream, kept.code, kept)
         return kept
+
+    def _crossed(self, needed: Value, arguments: str, row: Function, note: str) -> Value:
+        way = self.kept("crossed", f"crossing({arguments})", row.state, needed, note=note, top=0, state_of=row.state)
+        return replace(way, code=f"({way.code} {row.step} 0)", type=Type.BOOL)
 
     def _compared(self, node: ast.Call, name: str, depth: int) -> Value:
         self._check_count(node, name, 1, 1)

@@ -76,11 +76,11 @@ FUNCTIONS: Final[dict[str, Function]] = {
         Function("log", "x", "logarithm", "natural logarithm; missing at and below zero", unit=FREE),
         Function("exp", "x", "exponential", "e to the power", unit=FREE),
         Function(
-            "crosses_above", "xx", "crosses_above", "above on this bar, at or below on the bar before",
+            "crosses_above", "xx", ">", "above on this bar, at or below on the bar before",
             "CROSSING", Type.BOOL, reach=lambda n: 1, alike=True,
         ),
         Function(
-            "crosses_below", "xx", "crosses_below", "below on this bar, at or above on the bar before",
+            "crosses_below", "xx", "<", "below on this bar, at or above on the bar before",
             "CROSSING", Type.BOOL, reach=lambda n: 1, alike=True,
         ),
         Function(

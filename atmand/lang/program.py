@@ -41,7 +41,7 @@ import numpy as np
 from atmand.core.bar_path import draw_step, timer_ns
 from atmand.core.columns import column_age, column_value, on_columns
 from atmand.core.cross import CROSS, cross_rank, cross_zscore
-from atmand.core.crossing import CROSSING, crosses_above, crosses_below
+from atmand.core.crossing import CROSSING, crossing
 from atmand.core.day import DAY, OPENING, clock_minute, day_step, days_to_expiry, minutes_since_open, minutes_to_close
 from atmand.core.day import opening_step, stream_end_ns, weekday_of
 from atmand.core.decide import decide, mark_books, settle
@@ -58,6 +58,9 @@ from atmand.core.ticks import TICK
 
 
 '''
+
+FOLD_MARK: Final = "\n# How bars reach the steps, and records the core.\n"
+"""Stands in a module's text behind the steps: a batch program is made of what stands before it."""
 
 _TAIL: Final = '''@entry
 def apply(arena, kind, body, rows, sequence, time_ns):
@@ -185,7 +188,7 @@ def generate(deployments: Sequence[Deployment]) -> GeneratedProgram:
 def module_text(structures: Sequence[Structure], signals: Sequence[str] = ()) -> str:
     """Write the module's text; it depends on nothing but the structures and the program's external signals."""
     text = module_head(structures, signals) + "\n\n".join(structure.text for structure in structures) + "\n"
-    tail = fold_text(structures) + _TAIL
+    tail = FOLD_MARK + fold_text(structures) + _TAIL
     for kind in Kind:
         tail = tail.replace(f"{{{kind.name}}}", str(int(kind)))
     return text + tail.replace("{FIXED_COLUMNS}", str(FIXED_COLUMNS))

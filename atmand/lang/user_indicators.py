@@ -36,8 +36,8 @@ _WORDS: Final = frozenset(
         """abs apply arena address_of begin bool book_at clip close closed_at decide draw_step embedded entry exp float
         header_of high index instrument_at int kernel log low lookback mark_books math max min noref np on_command
         on_gap on_history on_limits on_params on_ticks open output_at p pair_at pairs position range record_at ring_at
-        routine rows_at run_bars s series_at sign sqrt t timed_events timer_ns v verdict_at volume crosses_above
-        crosses_below column_age column_value on_columns cross_rank cross_zscore clock_minute day_step days_to_expiry
+        routine rows_at run_bars s series_at sign sqrt t timed_events timer_ns v verdict_at volume crossing
+        column_age column_value on_columns cross_rank cross_zscore clock_minute day_step days_to_expiry
         minutes_since_open minutes_to_close opening_step stream_end_ns weekday_of settle driver entry local_kernel
         local_routine subscription_at bars_held entry_price position_value profit profit_r trades_today""",
     )

@@ -18,7 +18,7 @@ from atmand.core.opening import BookLimits
 from atmand.core.records import AUDIT, Kind
 from atmand.errors import AtmandError
 from atmand.history.bars import Bars, aligned
-from atmand.lang.build import build
+from atmand.lang.build import build_on_demand
 from atmand.lang.program import Deployment, generate
 from atmand.lang.structure import instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
@@ -90,7 +90,7 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
             f"bars of {plan.bars.bar_ns // 1_000_000_000} s",
             "give one-minute bars; strategies aggregate them",
         )
-    program = program or build(generate(plan.deployments))
+    program = program or build_on_demand(generate(plan.deployments))
     instruments = instruments_of(plan.bars.symbols)
     pairs = pairs_of(plan.deployments, instruments)
     market = DrivenMarket(

@@ -7,7 +7,7 @@ other programs are driven record by record (`bar_driver.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns
+from atmand.core.batch import BOOK_HOURS, DAY, RESULT, close_offset_ns, set_up
 from atmand.core.jit import kernel_rows
 from atmand.core.layout import ARENA
 from atmand.core.manifest import Manifest, Program
@@ -45,12 +45,18 @@ class BatchRun:
     """TRADE rows, in the order in which they closed."""
     fills: NDArray[Any]
     """AUDIT rows of all fills, in order."""
-    closes_ns: NDArray[np.int64]
-    """When each minute's bars closed."""
+    times: NDArray[np.int64]
+    """When each minute began."""
+    close_offset_ns: int
     equity_paise: NDArray[np.int64]
     """Over all books, one a minute."""
     result: NDArray[Any]
     """One RESULT row."""
+
+    @property
+    def closes_ns(self) -> NDArray[np.int64]:
+        """When each minute's bars closed."""
+        return self.times + self.close_offset_ns
 
 
 def is_batchable(manifest: Manifest) -> bool:
@@ -93,19 +99,20 @@ class Batch:
         """Fold all bars once; `on_minutes` hears from time to time how many minutes are done."""
         arena = self._opened(_KEPT + 32 * len(self._market.pairs))
         header = arena[: ARENA.itemsize].view(ARENA)
-        equity = np.zeros(len(self.times), np.int64)
+        equity = np.empty(len(self.times), np.int64)
         result = self._results(1)
         kept: dict[str, list[NDArray[Any]]] = {"trades": [], "fills": []}
         done = 0
         while done < len(self.times):
             done = int(self._batch.run(arena, *self._inputs(), equity, result, done, self._capital))
             for name, rows in kept.items():
-                rows.append(table(arena, name)[: int(header[f"n_{name}"][0])].copy())
+                taken = table(arena, name)[: int(header[f"n_{name}"][0])]
+                rows.append(taken.copy() if done < len(self.times) else taken)  # the last are not written over
             if on_minutes is not None:
                 on_minutes(done)
-        return BatchRun(
-            np.concatenate(kept["trades"]), np.concatenate(kept["fills"]), self._closes(header), equity, result
-        )
+        trades, fills = (rows[0] if len(rows) == 1 else np.concatenate(rows) for rows in kept.values())
+        offset_ns = int(close_offset_ns(kernel_rows(header)[0]))
+        return BatchRun(trades, fills, self.times, offset_ns, equity, result)
 
     def sweep(self, values: NDArray[np.float64], workers: int | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Fold all bars once for each row of `values` (sets, parameters in the order of the structure's).
@@ -122,9 +129,6 @@ class Batch:
         self._batch.run_sets(template, scratch, *self._inputs(), values, ends, results, self._capital)
         return results, ends
 
-    def _closes(self, header: NDArray[Any]) -> NDArray[np.int64]:
-        return self.times + int(close_offset_ns(kernel_rows(header)[0]))
-
     def _inputs(self) -> tuple[Any, ...]:
         return (
             self.times, self._columns, self._present, kernel_rows(self._days), kernel_rows(self._windows),
@@ -139,7 +143,7 @@ class Batch:
     def _opened(self, kept: int) -> NDArray[np.uint8]:
         """Return an arena as it is before the first session's first record."""
         if kept not in self._templates:
-            driver = BarDriver(self._program, self._market, lambda _: None, kept)
+            driver = BarDriver(replace(self._program, apply=set_up), self._market, lambda _: None, kept)
             driver.open(day_of(int(self._days["date"][0])))
             self._templates[kept] = driver.engine.layout.arena
         return self._templates[kept].copy()

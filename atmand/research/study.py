@@ -19,7 +19,7 @@ from atmand import __version__
 from atmand.core.manifest import Program
 from atmand.core.opening import BookLimits
 from atmand.history.bars import Bars, load_bars
-from atmand.lang.build import build
+from atmand.lang.build import build_on_demand
 from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import StrategyFile, load_strategy
 from atmand.lang.structure import instruments_named
@@ -116,7 +116,7 @@ def open_study(question: Question, conduct: Conduct) -> Study:
     if question.instruments:
         file = StrategyFile(file.strategy.model_copy(update={"universe": tuple(question.instruments)}), file.source)
     deployment = Deployment(file, "backtest", question.params)
-    program = build(generate([deployment]))
+    program = build_on_demand(generate([deployment]))
     source = question.data
     bars = load_bars(source, start=question.start, end=question.end) if isinstance(source, Path) else source()
     instruments = instruments_of(bars.symbols)

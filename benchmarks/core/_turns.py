@@ -34,6 +34,7 @@ class Contestant:
         bare = ["-c", BARE] if python == sys.executable else []
         command = [python, *bare, str(_HERE / script), *arguments]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parent.parent)])}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's interpreter keeps its bytecode too
         began = time.perf_counter()
         self._child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from indicator_oracles import PLAIN, Bars, Floats, bars, bars_of, flat, halted, inputs_of, oracle, stepped
 from plain_indicators import fold, plain_steps
 
-from atmand.core.crossing import CROSSING, crosses_above, crosses_below
+from atmand.core.crossing import CROSSING, crossing
 from atmand.core.indicators import FAMILIES, INDICATORS, Indicator
 from atmand.lang.build import load_module, program_directory, write_module
 
@@ -307,10 +307,9 @@ def test_a_look_back_stays_inside_the_range_that_its_state_was_laid_out_for(valu
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), max_size=40))
 def test_crossings_compare_each_bar_with_the_bar_before(pairs: list[tuple[int, int]]) -> None:
-    names = CROSSING.names or ()
-    above, below = (SimpleNamespace(**dict.fromkeys(names, 0)) for _ in range(2))
+    state = SimpleNamespace(**dict.fromkeys(CROSSING.names or (), 0))
     for place, (left, right) in enumerate(pairs):
-        rose, fell = plain(crosses_above)(above, left, right), plain(crosses_below)(below, left, right)
+        way = plain(crossing)(state, left, right)
         before = pairs[place - 1] if place else None
-        assert rose == (before is not None and before[0] <= before[1] and left > right)
-        assert fell == (before is not None and before[0] >= before[1] and left < right)
+        assert (way > 0) == (before is not None and before[0] <= before[1] and left > right)
+        assert (way < 0) == (before is not None and before[0] >= before[1] and left < right)
