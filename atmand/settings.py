@@ -239,13 +239,13 @@ class Settings(BaseSettings):
     feed: FeedSettings = FeedSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     market: MarketSettings = MarketSettings()
-    instruments: InstrumentSettings = InstrumentSettings()
     accounts: dict[Name, AccountSettings] = {}
     strategies: dict[Name, StrategySettings] = {}
     indicators: tuple[Path, ...] = ()
     """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     limits: LimitSettings = LimitSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
+    instruments: InstrumentSettings = InstrumentSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
