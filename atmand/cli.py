@@ -23,6 +23,7 @@ from atmand.cli_logs import logs
 from atmand.cli_operate import entries, exit_, reload
 from atmand.cli_params import params_app
 from atmand.cli_research import backtest, research_app
+from atmand.cli_sessions import sessions
 from atmand.cli_status import orders, positions, status
 from atmand.cli_strategy import strategy_app
 from atmand.cli_sweep import lookahead, sweep
@@ -78,6 +79,7 @@ verb(app, "why-not", "atmand why-not rsi_macd NSE:INFY --from 09:20 --to 11:00")
 verb(app, "whatif", "atmand whatif --set rsi_macd.rsi_low=40 --today")(whatif)
 verb(app, "universe", "atmand universe rsi_macd --json")(universe)
 verb(app, "init", "atmand init ~/trading")(init)
+verb(app, "sessions", "atmand sessions --from 2026-10-15 --to 2026-11-12 --segment options")(sessions)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)
 verb(app, "backtest", "atmand backtest strategies/rsi_macd.toml --data bars.parquet --from 2026-01-01 --json")(backtest)
 verb(app, "logs", "atmand logs -f --event trade_closed --event order_filled")(logs)

@@ -43,7 +43,9 @@ class Grant:
     frames: Mapping[int, int]
 
 
-def embedded_exchange(settings: SimulatorSettings, start_ns: int) -> EmbeddedExchange:
+def embedded_exchange(
+    settings: SimulatorSettings, start_ns: int, sessions_file: Path | None = None
+) -> EmbeddedExchange:
     """Make the exchange that the configuration describes, its market beginning at `start_ns`; its tokens are random."""
     return EmbeddedExchange(
         {
@@ -51,6 +53,7 @@ def embedded_exchange(settings: SimulatorSettings, start_ns: int) -> EmbeddedExc
             "start": start_ns / 1e9,
             "speed": settings.speed,
             "bars": None if settings.bars is None else str(settings.bars),
+            "sessions_file": None if sessions_file is None else str(sessions_file),
             "historical_per_second": settings.historical_per_second,
             "access_token": secrets.token_urlsafe(16),
             "control_token": secrets.token_urlsafe(16),

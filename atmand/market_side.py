@@ -26,7 +26,7 @@ from atmand.feed.kite_rest import KiteRest
 from atmand.feed.protocol import FeedNotice, Frame, FrameKind
 from atmand.in_force import InForce
 from atmand.listing import ListingKeeper
-from atmand.market.sessions import is_open
+from atmand.market.sessions import in_windows
 from atmand.market.universe import Listing
 from atmand.opening import session_day, session_windows
 from atmand.settings import Settings
@@ -79,7 +79,9 @@ class MarketSide:
             assert settings.feed.kite is not None
             return settings.feed.kite, token_from_file(settings.feed.kite.access_token_file)
         start_ns = max(settings.simulator.start_ns, _next_second(self._trading.last_ns))
-        self._exchange = await stack.enter_async_context(embedded_exchange(settings.simulator, start_ns))
+        self._exchange = await stack.enter_async_context(
+            embedded_exchange(settings.simulator, start_ns, settings.market.sessions_file)
+        )
         self.bar_path = self._exchange.bar_path
         self.clock = GrantedClock(self._exchange.clock_start_ns)
         return self._exchange.feed_settings, self._exchange.access_token
@@ -249,7 +251,7 @@ class MarketSide:
                 self.backfill.due.set()
 
     def _is_open(self, time_ns: int) -> bool:
-        return is_open(self._trading.hours, time_ns)
+        return in_windows(self._trading.hours, time_ns)
 
     @property
     def _force(self) -> InForce:

@@ -59,7 +59,7 @@ def deployments_of(settings: Settings) -> list[Deployment]:
 
 
 def session_windows(day: date) -> tuple[Window, ...]:
-    """Return a day's windows; for days that the calendar does not cover, the hours then in force."""
+    """Return a day's continuous windows; for days that the calendar does not cover, the hours then in force."""
     try:
         return tuple(windows(day))
     except SessionError:

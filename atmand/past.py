@@ -21,7 +21,7 @@ from atmand.history.bars import BAR, Bars, aligned
 from atmand.market.sessions import ns
 from atmand.opening import book_limits, history_days, terms_of
 from atmand.params.resolve import Resolution
-from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions
 from atmand.settings import Settings
 from atmand.universe import Universe
 
@@ -95,6 +95,8 @@ def fold_past(
     if not any(len(rows) for rows in series.values()):
         return None
     times, grid, present = aligned(Bars("past", tuple(series), series))
+    inside = in_sessions(times, {group for _, group in universe.instruments})
+    present &= np.stack([inside[group] for _, group in universe.instruments], axis=1)
     days = list(days_of(times))
     chosen = days[-sessions:]
     rows: list[NDArray[Any]] = []
@@ -118,7 +120,7 @@ def _below_zero(session: PastSession, by: int) -> PastSession:
 
 def _market(settings: Settings, universe: Universe, program: Program, day: date) -> DrivenMarket:
     """Describe what the past trades. Its circuit bands are not known: the dump's are the coming day's."""
-    instruments = [(replace(one, lower_band=0, upper_band=0), 0) for one, _ in universe.instruments]
+    instruments = [(replace(one, lower_band=0, upper_band=0), group) for one, group in universe.instruments]
     terms = terms_of(settings, day, simulated=True, bar_path=True, seed=settings.simulator.seed)
     kept = ("seed", "grace_ns", "latency_ns", "protection_bps", "entry_wait_ns", "stale_ns", "code", "machine")
     return DrivenMarket(

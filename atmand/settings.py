@@ -33,6 +33,7 @@ from atmand.api.settings import ApiSettings
 from atmand.feed.kite_protocol import KiteFeedSettings
 from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
+from atmand.market.sessions import calendar_with, use_calendar
 from atmand.market.settings import InstrumentSettings
 from atmand.portfolio import Capital, PortfolioSettings
 from atmand.research.settings import ResearchSettings
@@ -143,6 +144,8 @@ class MarketSettings(_Section):
 
     costs_as_of: date | None = None
     """A date whose cost tables are applied to days before the tables begin."""
+    sessions_file: Path | None = None
+    """A TOML file with what differs from the calendar: a special session, a holiday called off, a halt."""
     grace_ms: Milliseconds = 1_000
     """Milliseconds after its end at which a bar closes, 0 to 60000."""
     latency_ms: Annotated[tuple[Milliseconds, Milliseconds], AfterValidator(_check_latency)] = (50, 150)
@@ -280,7 +283,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     """Load and check the settings; `overrides` are nested tables of the command line, their paths absolute.
 
     Without a path: `ATMAND_CONFIG`, `./atmand.toml`, or the built-in demo. Relative paths in any layer are seen from
-    the configuration file's folder. Raises SettingsError, one line for each problem.
+    the configuration file's folder. Raises SettingsError, one line for each problem. The calendar of the settings is in
+    force from then on.
     """
     file = find_configuration(path)
     layers = read_layers(Settings, file, overrides or {})
@@ -293,7 +297,13 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         raise SettingsError(problems)
     settings._path = file.absolute()
     settings._overrides = dict(overrides or {})
+    _use_sessions(settings.market.sessions_file)
     return settings
+
+
+def _use_sessions(file: Path | None) -> None:
+    """Put the calendar in force that the settings describe; SessionError names a mistake in the user's file."""
+    use_calendar(None if file is None else calendar_with(file.read_text("utf-8", "replace"), str(file)))
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
@@ -352,6 +362,8 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
             yield from missing_file(("instruments", name), named, layers)
     for place, file in enumerate(settings.instruments.shares):
         yield from missing_file(("instruments", "shares", str(place)), file, layers)
+    if settings.market.sessions_file is not None:
+        yield from missing_file(("market", "sessions_file"), settings.market.sessions_file, layers)
     for place, file in enumerate(settings.indicators):
         yield from missing_file(("indicators", str(place)), file, layers)
     for name, strategy in settings.strategies.items():

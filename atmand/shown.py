@@ -23,7 +23,7 @@ from atmand.ledger.sqlite import read_ledger
 from atmand.ledger.store import SqlStore, TradeFilter
 from atmand.ledger.trades import market_time
 from atmand.ledger.why import UnknownTradeError, why
-from atmand.market.sessions import is_open
+from atmand.market.sessions import in_windows
 from atmand.market_side import MarketSide
 from atmand.settings import Settings
 from atmand.trading import Trading
@@ -257,7 +257,7 @@ class Shown:
         return running | {name.partition("@")[0] for name in self._books.statistics} - {""}
 
     def _is_open(self) -> bool:
-        return is_open(self._trading.hours, self._now_ns)
+        return in_windows(self._trading.hours, self._now_ns)
 
     def _feed(self, header: Mapping[str, int]) -> Document:
         engine = self._trading.engine

@@ -33,6 +33,7 @@ from atmand.core.records import (
     EMPTY,
     FEED_STATE_HEAD,
     GAP_HEAD,
+    HISTORY_ROW,
     Command,
     GapReason,
     Kind,
@@ -55,6 +56,7 @@ from atmand.opening import book_limits, session_windows, terms_of
 from atmand.params.resolve import Resolution
 from atmand.past import FoldedPast
 from atmand.portfolio import Money, portfolio_limits, with_sectors
+from atmand.research.bar_driver import in_sessions
 from atmand.sequencer import Sequencer, audit_drafts
 from atmand.settings import Settings
 from atmand.start import kernel_digest
@@ -66,6 +68,7 @@ __all__ = ["Trading"]
 
 log = structlog.get_logger()
 
+_NO_CANDLES: Final = np.zeros(0, HISTORY_ROW)
 _MINUTE_NS: Final = 60_000_000_000
 _SECOND_NS: Final = 1_000_000_000
 
@@ -316,11 +319,11 @@ class Trading:
     def history(self, candles: dict[int, NDArray[Any]], asked_to_ns: int, now_ns: int) -> None:
         """Journal candles by instrument token, so that bars are filled and strategies warm up."""
         assert self._universe is not None
-        for index, (instrument, _) in enumerate(self._universe.instruments):
-            rows = candles.get(instrument.token)
-            if rows is None or not len(rows):
+        for index, (instrument, group) in enumerate(self._universe.instruments):
+            rows = candles.get(instrument.token, _NO_CANDLES)
+            rows = rows[in_sessions(rows["start_ns"], {group})[group]]  # auctions make no bars
+            if not len(rows):
                 continue
-            rows = rows.copy()
             rows["instrument"] = index
             self.sequencer.put(history_draft(rows, _MINUTE_NS, asked_to_ns), now_ns)
 
@@ -413,7 +416,9 @@ class Trading:
             )
 
     def _adopt(self, day: date | None, universe: Universe) -> None:
-        self.hours = () if day is None else session_windows(day)
+        groups = {group for _, group in universe.instruments}
+        hours = () if day is None else session_windows(day)
+        self.hours = tuple(window for window in hours if window.group in groups) or hours
         self.day, self._universe, self._pairs = day, universe, universe.pairs
         self._narrator.layout()
 

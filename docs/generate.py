@@ -10,7 +10,7 @@ import inspect
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from atmand.lang.functions import call_of as function_call
 from atmand.lang.strategy import load_strategy
 from atmand.lang.types import Type
 from atmand.logs import LogSettings
+from atmand.market.session_table import Hours, Phase, SessionTable, Stretch, parse_table
 from atmand.market.settings import InstrumentSettings
 from atmand.portfolio import PortfolioSettings
 from atmand.research.settings import ResearchSettings
@@ -280,9 +281,83 @@ def metrics_reference() -> str:
     return "\n".join(rows)
 
 
+def session_table() -> SessionTable:
+    """Return our own session table."""
+    return parse_table((FOLDER.parent / "atmand/market/data/sessions.toml").read_text("utf-8"), "sessions.toml")
+
+
+def hours_reference() -> str:
+    """Write what a day looks like in each segment, from each day of a change on."""
+    rows = ["| from | segment | pre-open | continuous | closing auction | other | source |", "| --- " * 7 + "|"]
+    for row in sorted(session_table().hours, key=lambda row: row.first):
+        rows += [f"| {row.first} | `{segment}` | {_phases(row)} | {row.source} |" for segment in row.segments]
+    return "\n".join(rows)
+
+
+def _phases(row: Hours) -> str:
+    def of(*phases: Phase) -> str:
+        return _clocks([one for one in row.windows if one.phase in phases]) or "none"
+
+    return " | ".join(
+        (of(Phase.PRE_OPEN), of(Phase.CONTINUOUS), of(Phase.CLOSING_AUCTION), of(Phase.POST_CLOSE, Phase.BLOCK_DEAL))
+    )
+
+
+def _clocks(stretches: Sequence[Stretch]) -> str:
+    """Write stretches as times of day, those that touch joined."""
+    joined: list[list[Any]] = []
+    for one in stretches:
+        if joined and joined[-1][1] == one.opens:
+            joined[-1][1] = one.closes
+        else:
+            joined.append([one.opens, one.closes])
+    return ", ".join(f"{opens:%H:%M} to {closes:%H:%M}" for opens, closes in joined)
+
+
+def special_reference() -> str:
+    """Write the days with hours of their own."""
+    rows = ["| day | kind | continuous | source |", "| --- " * 4 + "|"]
+    for row in session_table().special:
+        hours = "the ordinary hours" if row.windows is None else "not known yet"
+        trades = [one for one in row.windows or () if one.phase is Phase.CONTINUOUS]
+        rows.append(f"| {row.day:%Y-%m-%d %a} | {row.kind} | {_clocks(trades) or hours} | {row.source} |")
+    return "\n".join(rows)
+
+
+def closed_reference() -> str:
+    """Write the weekdays without trading, and the trading days without settlement."""
+    rows = ["| year | closed on | source |", "| --- " * 3 + "|"]
+    for row in session_table().closed:
+        days = ", ".join(f"{day:%m-%d}" for day in row.days)
+        rows.append(f"| {row.days[0].year} | {days} | {row.source} |")
+    rows += ["", "| year | trades, without settlement | source |", "| --- " * 3 + "|"]
+    for row in session_table().settlement_closed:
+        days = ", ".join(f"{day:%m-%d}" for day in row.days)
+        rows.append(f"| {row.days[0].year} | {days} | {row.source} |")
+    return "\n".join(rows)
+
+
+def breaker_reference() -> str:
+    """Write how long the market-wide circuit breaker halts everything."""
+    rows = ["| from | index moved | before | halt | then pre-open | source |", "| --- " * 6 + "|"]
+    for row in session_table().breaker:
+        for step in row.steps:
+            before = "any time" if step.before is None else f"{step.before:%H:%M}"
+            halt = "rest of the day" if step.halt_minutes is None else f"{step.halt_minutes} min"
+            pre_open = f"{step.pre_open_minutes} min" if step.pre_open_minutes else "none"
+            rows.append(f"| {row.first} | {step.percent} % | {before} | {halt} | {pre_open} | {row.source} |")
+    return "\n".join(rows)
+
+
 PARTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "configuration.md": {"settings": settings_reference},
     "metrics.md": {"metrics": metrics_reference},
+    "sessions.md": {
+        "hours": hours_reference,
+        "special": special_reference,
+        "closed": closed_reference,
+        "breaker": breaker_reference,
+    },
     "strategies.md": {
         "indicators": strategies_reference,
         "functions": functions_reference,

@@ -42,6 +42,7 @@ VERBS = [
     ["backtest"],
     ["research", "list"],
     ["research", "show"],
+    ["sessions"],
     ["sim"],
     ["trades"],
     ["why"],

@@ -11,7 +11,16 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import closed_at, header_of, instrument_at, pair_at, ring_at, series_at, subscription_at
+from atmand.core.layout import (
+    closed_at,
+    header_of,
+    instrument_at,
+    pair_at,
+    ring_at,
+    series_at,
+    subscription_at,
+    window_at,
+)
 from atmand.core.records import BarFlag
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "bar_end_ns",
     "close_due_bars",
     "gap_into_bars",
+    "in_windows",
     "merge_history",
     "older_tick_into_bars",
     "tick_into_bars",
@@ -33,6 +43,16 @@ _DAY_NS: Final = 86_400_000_000_000
 _PARTIAL: Final = np.int64(BarFlag.PARTIAL)
 _HISTORY: Final = np.int64(BarFlag.HISTORY)
 _CORE_TIME: Final = np.int64(BarFlag.CORE_TIME)
+
+
+@kernel
+def in_windows(t, group, time_ns):  # type: ignore[no-untyped-def]
+    """Say whether a group of instruments trades continuously at a time: pre-open and auctions have no windows here."""
+    for index in range(header_of(t).windows_n):
+        window = window_at(t, index)
+        if window.group == group and window.open_ns <= time_ns < window.close_ns:
+            return True
+    return False
 
 
 @kernel

@@ -149,8 +149,21 @@ def open_day(arena, t, day, windows, hours, costs):  # type: ignore[no-untyped-d
         pair_at(t, index).sold_today = 0
         pair_at(t, index).trades_today = 0
     for index in range(h.instruments_n):
-        instrument_at(t, index).volume_known = 1
-        instrument_at(t, index).quoted = 0
+        instrument = instrument_at(t, index)
+        instrument.volume_known = 1
+        instrument.quoted = 0
+        instrument.close_ns = group_close_ns(t, instrument.group, day.windows_n)
+
+
+@kernel
+def group_close_ns(t, group, windows_n):  # type: ignore[no-untyped-def]
+    """When the day's last window of a group ends; 0 where it has none."""
+    close_ns = np.int64(0)
+    for index in range(windows_n):
+        window = window_at(t, index)
+        if window.group == group:
+            close_ns = max(close_ns, window.close_ns)
+    return close_ns
 
 
 @kernel

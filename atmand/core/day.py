@@ -103,9 +103,9 @@ def minutes_since_open(t, end_ns):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def minutes_to_close(t, end_ns):  # type: ignore[no-untyped-def]
-    """Minutes from the bar's end to the session's close, on the bar's day."""
-    closes = (header_of(t).session_close_ns + IST_NS) % _DAY_NS // _MINUTE_NS
+def minutes_to_close(t, index, end_ns):  # type: ignore[no-untyped-def]
+    """Minutes from the bar's end until the pair's instrument ends its continuous trading, on the bar's day."""
+    closes = (instrument_at(t, pair_at(t, index).instrument).close_ns + IST_NS) % _DAY_NS // _MINUTE_NS
     return float(closes - (end_ns + IST_NS) % _DAY_NS // _MINUTE_NS)
 
 

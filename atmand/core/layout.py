@@ -64,7 +64,7 @@ INSTRUMENT: Final = np.dtype(
         *_rows("token", "price_scale", "tick", "lot", "freeze", "lower_band", "upper_band", "group", "cost_group"),
         *_rows("tradable", "last_price", "volume", "volume_known", "exchange_ns", "tick_ns", "quoted", "gap_ns"),
         *_rows("first_series", "first_pair", "first_order", "sector"),
-        *_rows("underlying", "expiry_ns", "strike", "right"),
+        *_rows("underlying", "expiry_ns", "strike", "right", "close_ns"),
         *_rows("minute_ns", "minute_volume", "last_minute_volume", "minute_began", "newest_ns", "print"),
         ("bid", LEVEL, (DEPTH,)),
         ("ask", LEVEL, (DEPTH,)),

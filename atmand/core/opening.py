@@ -127,7 +127,7 @@ def session_draft(terms: SessionTerms) -> Draft:
     head["orders_per_book"] = terms.orders_per_book
     head["code"] = np.frombuffer(terms.code, np.uint8)
     head["machine"] = np.frombuffer(terms.machine, np.uint8)
-    rows = np.array([tuple(window) for window in terms.windows], SESSION_ROW)
+    rows = np.array([window[:3] for window in terms.windows], SESSION_ROW)
     return Draft(Kind.SESSION, body_of(Kind.SESSION, head, rows), len(rows))
 
 

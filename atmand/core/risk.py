@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from atmand.core.bars import in_windows
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
 from atmand.core.portfolio import portfolio_refusal
@@ -92,6 +93,8 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
     if book.run_off:
         return _RUN_OFF
     if book.squared or not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
+        return _OUTSIDE_WINDOW
+    if not in_windows(t, instrument.group, h.time_ns):
         return _OUTSIDE_WINDOW
     if bar_flags & _PARTIAL:
         return _PARTIAL_BAR

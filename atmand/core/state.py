@@ -118,13 +118,14 @@ def lay_out(
         },
         slab_bytes + params_bytes,
     )
-    _fill_header(arena, head, windows, time_ns)
+    hours = _hours_of(windows, instruments)
+    _fill_header(arena, head, hours, time_ns)
     table(arena, "windows")[: len(windows)] = windows
     table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])))
     _fill_instruments(arena, head, instruments, time_ns)
     _fill_series(arena, series)
     params_at = extra_at + slab_bytes
-    _fill_books(arena, head, windows, manifest, params_at)
+    _fill_books(arena, head, hours, manifest, params_at)
     _fill_pairs(arena, manifest, pairs, series, extra_at)
     _fill_subscriptions(arena, subscriptions, series)
     arena[: ARENA.itemsize].view(ARENA)["columns_each"] = columns_each
@@ -192,6 +193,12 @@ def _series_of(
     return series
 
 
+def _hours_of(windows: NDArray[Any], instruments: NDArray[Any]) -> NDArray[Any]:
+    """Return the windows of the groups that the session's instruments are in: they say when its day begins and ends."""
+    own = windows[np.isin(windows["group"], instruments["group"])]
+    return own if len(own) else windows
+
+
 def _fill_header(arena: NDArray[np.uint8], head: Any, windows: NDArray[Any], time_ns: int) -> None:
     header = arena[: ARENA.itemsize].view(ARENA)
     for name in (
@@ -223,6 +230,10 @@ def _fill_instruments(arena: NDArray[np.uint8], head: Any, rows: NDArray[Any], t
         instruments[name] = -1
     instruments["volume_known"] = opened_before
     instruments["gap_ns"] = 0 if opened_before else time_ns
+    windows = table(arena, "windows")
+    for group in np.unique(instruments["group"]):
+        closes = windows["close_ns"][windows["group"] == group]
+        instruments["close_ns"][instruments["group"] == group] = closes.max(initial=0)
     mask = len(tokens) - 1
     for index, token in enumerate(rows["token"]):
         place = ((int(token) * _HASH) >> 8) & mask

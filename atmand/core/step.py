@@ -14,13 +14,14 @@ from atmand.core.bars import (
     NEVER_NS,
     close_due_bars,
     gap_into_bars,
+    in_windows,
     merge_history,
     older_tick_into_bars,
     tick_into_bars,
 )
 from atmand.core.decide import enter_group
 from atmand.core.jit import kernel, routine, rows_at
-from atmand.core.layout import account_at, book_at, group_at, header_of, instrument_at, pair_at, token_at, window_at
+from atmand.core.layout import account_at, book_at, group_at, header_of, instrument_at, pair_at, token_at
 from atmand.core.legs import watch_contract, watch_groups
 from atmand.core.matching import expire_orders, match_instrument, request_exit, watch_exits
 from atmand.core.netting import net_orders
@@ -160,15 +161,6 @@ def _instrument_of(t, token):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@kernel
-def _in_windows(t, group, time_ns):  # type: ignore[no-untyped-def]
-    for index in range(header_of(t).windows_n):
-        window = window_at(t, index)
-        if window.group == group and window.open_ns <= time_ns < window.close_ns:
-            return True
-    return False
-
-
 @routine
 def on_ticks(t, body, n):  # type: ignore[no-untyped-def]
     """Take in a decoded frame: quotes, bars, matching, exits, tick by tick in the frame's order."""
@@ -198,7 +190,7 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
     instrument.exchange_ns = tick.exchange_ns if tick.exchange_ns > 0 else h.time_ns
     if tick.packet == _FULL_PACKET and not _is_repeated(instrument, tick):
         _take_quote(instrument, tick)
-    if _in_windows(t, instrument.group, instrument.exchange_ns):
+    if in_windows(t, instrument.group, instrument.exchange_ns):
         volume = _traded_since(instrument, tick)
         flags = np.int64(0) if tick.exchange_ns > 0 else np.int64(_CORE_TIME)
         _into_minute(instrument, volume)
@@ -219,7 +211,7 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
 def _on_older_tick(t, index, tick):  # type: ignore[no-untyped-def]
     """A tick that a newer one overtook: it joins its bar while that is open, and says nothing of the market now."""
     instrument = instrument_at(t, index)
-    if _in_windows(t, instrument.group, tick.exchange_ns):
+    if in_windows(t, instrument.group, tick.exchange_ns):
         older_tick_into_bars(t, index, tick.last_price, tick.exchange_ns)
 
 

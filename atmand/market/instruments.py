@@ -10,12 +10,12 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from atmand.errors import AtmandError
-from atmand.market.sessions import WITH_DERIVATIVES, WITHOUT_DERIVATIVES
+from atmand.market.sessions import FUTURES, OPTIONS, WITH_DERIVATIVES, WITHOUT_DERIVATIVES, regular_windows
 from atmand.market.tables import load_table
 
 __all__ = [
@@ -37,8 +37,7 @@ TRADED_SCALE: Final = 100
 """Only instruments priced in paise are traded; currency and some commodity segments are quoted finer."""
 
 _SCALES: Final = {3: 10_000_000, 6: 10_000, 12: 10_000}
-_INDIA: Final = timezone(timedelta(hours=5, minutes=30))
-_EXPIRES: Final = time(15, 30)
+_SESSION_GROUPS: Final = {"FUT": FUTURES, "OPT": OPTIONS}
 
 
 class InstrumentError(AtmandError):
@@ -126,11 +125,12 @@ def tick_size(price_paise: int, day: date) -> int:
 
 
 def expiry_ns(instrument: Instrument) -> int:
-    """Return when a derivative ends: the equity market's close (15:30 in India) of its last day; 0 for all else."""
+    """Return when a derivative ends: the close of its segment's ordinary hours on its last day; 0 for all else."""
     if instrument.expiry is None:
         return 0
-    close = datetime.combine(instrument.expiry, _EXPIRES, _INDIA)
-    return int(close.timestamp()) * 1_000_000_000
+    group = _SESSION_GROUPS.get(instrument.segment, FUTURES)
+    hours = [window for window in regular_windows(instrument.expiry) if window.group == group]
+    return max(window.close_ns for window in hours)
 
 
 def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
@@ -139,7 +139,9 @@ def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
 
 
 def session_group(instrument: Instrument, with_derivatives: frozenset[str]) -> int:
-    """Return the group of session windows of a share or an index, given the dump's `underlyings`."""
+    """Return the group of session windows of an instrument, given the dump's `underlyings`."""
+    if instrument.segment in _SESSION_GROUPS:
+        return _SESSION_GROUPS[instrument.segment]
     share = instrument.segment == "EQ"
     return WITH_DERIVATIVES if share and instrument.symbol in with_derivatives else WITHOUT_DERIVATIVES
 

@@ -1,149 +1,208 @@
-"""When the cash segment trades: holidays, special sessions and hours from a dated table, in nanoseconds UTC.
+"""When the Indian exchanges trade: what each segment's market is doing at any moment, from a dated table.
 
-The daemon opens and closes its sessions by it, the feed's watchdog tells a dead socket from a closed market by it, and
-the simulator keeps its hours. A day is a list of windows, because some days had two.
+A day is a list of windows per segment, each in one phase: pre-open, continuous, closing auction, post-close, halt. The
+daemon opens and closes its sessions by it, the watchdog of the feed tells a dead socket from a closed market by it, and
+the simulator keeps its hours. Times are nanoseconds UTC. The module's functions ask the calendar in force: our own
+table, with the user's file laid over it where the configuration names one.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
-from datetime import date, time, timedelta, timezone
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from importlib.resources import files
+from typing import Final
 
-from atmand.errors import AtmandError
-from atmand.market.tables import load_table
+from atmand.market.session_table import GROUPS, Phase, SessionError, SessionTable, Special, parse_table
+from atmand.market.trading_calendar import (
+    BLOCK_DEALS,
+    FUTURES,
+    IST,
+    OPTIONS,
+    WITH_DERIVATIVES,
+    WITHOUT_DERIVATIVES,
+    Calendar,
+    Stop,
+    Window,
+    in_windows,
+    ns,
+    session_date,
+    with_halt,
+)
 
 __all__ = [
+    "BLOCK_DEALS",
     "FIRST_DAY",
+    "FUTURES",
+    "GROUPS",
     "IST",
     "LAST_DAY",
+    "OPTIONS",
     "WITHOUT_DERIVATIVES",
     "WITH_DERIVATIVES",
+    "Calendar",
+    "Phase",
     "SessionError",
+    "Stop",
     "Window",
+    "calendar",
+    "calendar_with",
+    "in_windows",
     "is_open",
+    "minutes_to_close",
+    "next_open",
     "next_session",
     "ns",
+    "own_calendar",
+    "phase",
     "regular_windows",
     "session_date",
+    "settlement_day",
+    "use_calendar",
     "windows",
+    "with_halt",
 ]
 
-IST: Final = timezone(timedelta(hours=5, minutes=30), "IST")
-"""India's time: one zone, no daylight saving."""
 
-WITHOUT_DERIVATIVES: Final = 0
-"""Group of the shares without derivatives, and of the indices."""
-
-WITH_DERIVATIVES: Final = 1
-"""Group of the shares with derivatives, whose continuous session ends earlier since the closing auction exists."""
-
-_SECOND: Final = 1_000_000_000
-_DAY: Final = 86_400 * _SECOND
-_IST: Final = 19_800 * _SECOND
-_EPOCH: Final = date(1970, 1, 1).toordinal()
+def calendar() -> Calendar:
+    """Return the calendar in force."""
+    return _in_force[0]
 
 
-class SessionError(AtmandError):
-    """The session table does not know the day."""
+def own_calendar() -> Calendar:
+    """Return our own calendar, without a user's file."""
+    return _OWN
 
 
-class Window(NamedTuple):
-    """One continuous session of a group of instruments: `open_ns` belongs to it, `close_ns` does not."""
-
-    group: int
-    open_ns: int
-    close_ns: int
+def use_calendar(chosen: Calendar | None) -> None:
+    """Put a calendar in force for this process; None is our own table's."""
+    _in_force[0] = chosen or _OWN
 
 
-class _Hours(NamedTuple):
-    first: date
-    windows: tuple[tuple[int, str, str], ...]
+def calendar_with(text: str, name: str) -> Calendar:
+    """Return our own calendar with a user's table laid over it; SessionError names the place of a mistake in `name`."""
+    table = parse_table(text, name)
+    span = table.calendar
+    if span.first is not None or span.settlement_first is not None:
+        raise SessionError(f"{name}: calendar", "only `last` can be moved", "leave the others out")
+    if span.last is not None and span.last < _OWN.last:
+        raise SessionError(
+            f"{name}: calendar.last", f"{span.last} is before {_OWN.last}, which is known", "write a later date"
+        )
+    last = span.last or _OWN.last
+    for place, day in _days_named(table):
+        if not _OWN.first <= day <= last:
+            raise SessionError(
+                f"{name}: {place}",
+                f"{day} is outside the calendar, {_OWN.first} to {last}",
+                "correct the date, or move [calendar] last",
+            )
+    return replace(_merged(_OWN, table), last=last)
 
 
-def windows(day: date) -> list[Window]:
-    """Return the day's windows ordered by group, then time; none on a closed day.
+def windows(day: date, *, group: int | None = None, phase: Phase | None = Phase.CONTINUOUS) -> list[Window]:
+    """Return a day's windows in the calendar in force; see `Calendar.windows`."""
+    return calendar().windows(day, group=group, phase=phase)
 
-    Sources: the exchanges' holiday lists and circulars, row by row in `data/sessions.toml`. SessionError outside the
-    calendar.
-    """
-    _check(day)
-    special = _SPECIAL.get(day)
-    if special is not None:
-        return _placed(day, special)
-    if day.weekday() >= 5 or day in _CLOSED:
-        return []
-    return regular_windows(day)
+
+def phase(group: int, time_ns: int) -> Phase:
+    """Tell what the market of a group is doing; see `Calendar.phase`."""
+    return calendar().phase(group, time_ns)
+
+
+def is_open(group: int, time_ns: int) -> bool:
+    """Tell whether a group trades continuously; see `Calendar.is_open`."""
+    return calendar().is_open(group, time_ns)
+
+
+def next_open(group: int, time_ns: int) -> int:
+    """Return when continuous trading of a group begins next; see `Calendar.next_open`."""
+    return calendar().next_open(group, time_ns)
+
+
+def minutes_to_close(group: int, time_ns: int) -> float | None:
+    """Return the minutes until a group's continuous trading is over; see `Calendar.minutes_to_close`."""
+    return calendar().minutes_to_close(group, time_ns)
+
+
+def next_session(day: date) -> date:
+    """Return the first day strictly after `day` that trades; see `Calendar.next_session`."""
+    return calendar().next_session(day)
+
+
+def settlement_day(day: date) -> date:
+    """Return when trades of a day are settled; see `Calendar.settlement_day`."""
+    return calendar().settlement_day(day)
 
 
 def regular_windows(day: date) -> list[Window]:
-    """Return the windows of an ordinary session with the hours in force on `day`, whether or not that day traded.
+    """Return the continuous windows of an ordinary session with the hours in force, whether or not the day traded.
 
     For bars of years before the calendar: the bars themselves show that the market was open. SessionError before the
     first hours known, 2010-10-18.
     """
-    at = bisect_right(_HOURS, day, key=lambda hours: hours.first)
-    if at == 0:
-        raise SessionError(f"session {day}", f"hours are known from {_HOURS[0].first} on", "choose a later date")
-    return _placed(day, _HOURS[at - 1].windows)
+    found = [
+        window
+        for group in (WITHOUT_DERIVATIVES, WITH_DERIVATIVES, FUTURES, OPTIONS)
+        for window in calendar().regular(day, group)
+        if window.phase is Phase.CONTINUOUS
+    ]
+    if not found:
+        first = calendar().hours[WITHOUT_DERIVATIVES][0][0]
+        raise SessionError(f"session {day}", f"hours are known from {first} on", "choose a later date")
+    return found
 
 
-def is_open(day_windows: Iterable[Window], time_ns: int, *, group: int | None = None) -> bool:
-    """Tell whether `time_ns` lies in a window, of `group` if one is given."""
-    return any(window.open_ns <= time_ns < window.close_ns and group in (None, window.group) for window in day_windows)
-
-
-def next_session(day: date) -> date:
-    """Return the first day strictly after `day` that has a window; SessionError where the calendar ends before it."""
-    following = day + timedelta(days=1)
-    while not windows(following):
-        following += timedelta(days=1)
-    return following
-
-
-def session_date(time_ns: int) -> date:
-    """Return the date in India at a time in nanoseconds UTC."""
-    return date.fromordinal(_EPOCH + (time_ns + _IST) // _DAY)
-
-
-def ns(day: date, clock: str) -> int:
-    """Return the nanoseconds UTC of a wall-clock time in India, such as `09:15` or `15:29:59`."""
-    at = time.fromisoformat(clock)
-    seconds = at.hour * 3600 + at.minute * 60 + at.second
-    return (day.toordinal() - _EPOCH) * _DAY + seconds * _SECOND + at.microsecond * 1000 - _IST
-
-
-def _check(day: date) -> None:
-    if not FIRST_DAY <= day <= LAST_DAY:
-        raise SessionError(
-            f"session {day}",
-            f"the trading calendar covers {FIRST_DAY} to {LAST_DAY}",
-            "choose a market date in that range, or install a newer atmand, whose calendar goes further",
-        )
-
-
-def _placed(day: date, hours: Iterable[tuple[int, str, str]]) -> list[Window]:
-    return [Window(group, ns(day, opens), ns(day, closes)) for group, opens, closes in hours]
-
-
-def _spans(group: int, spans: list[list[time]]) -> list[tuple[int, str, str]]:
-    return [(group, opens.isoformat(), closes.isoformat()) for opens, closes in spans]
-
-
-_TABLE: Final = load_table("sessions")
-
-FIRST_DAY: Final[date] = _TABLE["calendar"]["first"]
-LAST_DAY: Final[date] = _TABLE["calendar"]["last"]
-
-_CLOSED: Final = frozenset(day for row in _TABLE["closed"] for day in row["days"])
-_HOURS: Final = sorted(
-    _Hours(row["from"], tuple(span for group, spans in row["groups"].items() for span in _spans(int(group), spans)))
-    for row in _TABLE["hours"]
-)
-_SPECIAL: Final[dict[date, tuple[tuple[int, str, str], ...]]] = {
-    row["day"]: tuple(
-        span for group in (WITHOUT_DERIVATIVES, WITH_DERIVATIVES) for span in _spans(group, row["windows"])
+def _merged(base: Calendar, table: SessionTable) -> Calendar:
+    """Lay a table's rows over a calendar; within a table a day has one row, so their order does not matter."""
+    hours = {group: dict(rows) for group, rows in base.hours.items()}
+    for row in table.hours:
+        for segment in row.segments:
+            hours.setdefault(GROUPS.index(segment), {})[row.first] = row.windows
+    closed, special = dict(base.closed), dict(base.special)
+    traded = range(BLOCK_DEALS)
+    for off in table.closed:
+        for day in off.days:
+            for group in (*traded, BLOCK_DEALS):
+                special.pop((day, group), None)
+                closed[day, group] = off.source
+    opened = [Special(day=day, source=row.source) for row in table.open for day in row.days]
+    for one in (*opened, *table.special):
+        for segment in one.segments:
+            special[one.day, GROUPS.index(segment)] = one
+    halts = {day: list(rows) for day, rows in base.halts.items()}
+    for halt in table.halt:
+        halts.setdefault(halt.day, []).append(halt)
+    return replace(
+        base,
+        hours={group: sorted(rows.items()) for group, rows in hours.items()},
+        closed=closed,
+        special=special,
+        halts=halts,
+        unsettled=dict(base.unsettled) | {day: row.source for row in table.settlement_closed for day in row.days},
+        breakers=sorted((*base.breakers, *table.breaker), key=lambda row: row.first),
     )
-    for row in _TABLE["special"]
-}
+
+
+def _days_named(table: SessionTable) -> Iterator[tuple[str, date]]:
+    for name in ("closed", "open", "settlement_closed"):
+        for number, row in enumerate(getattr(table, name), 1):
+            for day in row.days:
+                yield f"{name}[{number}].days", day
+    for name in ("special", "halt"):
+        for number, row in enumerate(getattr(table, name), 1):
+            yield f"{name}[{number}].day", row.day
+
+
+def _own() -> Calendar:
+    table = parse_table((files("atmand.market") / "data" / "sessions.toml").read_text("utf-8"), "sessions.toml")
+    span = table.calendar
+    assert span.first is not None and span.last is not None and span.settlement_first is not None
+    return _merged(Calendar(span.first, span.last, span.settlement_first, {}, {}, {}, {}, {}, ()), table)
+
+
+_OWN: Final = _own()
+_in_force: Final = [_OWN]
+FIRST_DAY: Final = _OWN.first
+LAST_DAY: Final = _OWN.last

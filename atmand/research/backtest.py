@@ -24,12 +24,15 @@ from atmand.lang.structure import instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
 from atmand.market.instruments import Instrument, resolve_all
 from atmand.market.selectors import selector_of
-from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
+from atmand.market.sessions import FUTURES, WITH_DERIVATIVES, WITHOUT_DERIVATIVES
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions, session_windows
 from atmand.research.batch import Batch, is_batchable
 
-__all__ = ["Backtest", "Result", "instruments_of", "pairs_of", "run_backtest"]
+__all__ = ["Backtest", "Result", "groups_of", "instruments_of", "pairs_of", "run_backtest"]
 
 _MINUTE_NS: Final = 60_000_000_000
+_SHARES: Final = (WITHOUT_DERIVATIVES, WITH_DERIVATIVES)
+_Lined = tuple[NDArray[np.int64], NDArray[Any], NDArray[np.bool_]]
 _TRADE_ROWS: Final = 1 << 16
 """Most trades that close in a session."""
 
@@ -93,12 +96,13 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     program = program or build_on_demand(generate(plan.deployments))
     instruments = instruments_of(plan.bars.symbols)
     pairs = pairs_of(plan.deployments, instruments)
-    market = DrivenMarket(
-        [(instrument, 0) for instrument in instruments], pairs, plan.limits, plan.costs_as_of, plan.terms
-    )
+    lined = aligned(plan.bars)
+    groups = groups_of(plan.bars.symbols, lined[0], lined[2])
+    listed = list(zip(instruments, groups, strict=True))
+    market = DrivenMarket(listed, pairs, plan.limits, plan.costs_as_of, plan.terms)
     if is_batchable(program.manifest):
-        return _run_batch(plan, program, market)
-    run = _Run(plan, program, market)
+        return _run_batch(plan, program, market, lined)
+    run = _Run(plan, program, market, lined)
     for day, times in days_of(run.times):
         run.session(day, times)
         if plan.on_bars is not None:
@@ -106,9 +110,9 @@ def run_backtest(plan: Backtest, program: Program | None = None) -> Result:
     return run.result()
 
 
-def _run_batch(plan: Backtest, program: Program, market: DrivenMarket) -> Result:
+def _run_batch(plan: Backtest, program: Program, market: DrivenMarket, lined: _Lined) -> Result:
     """Fold the bars in the compiled loop."""
-    batch = Batch(program, market, *aligned(plan.bars))
+    batch = Batch(program, market, *lined)
     heard = plan.on_bars
     done = batch.run(None if heard is None else lambda minutes: heard(minutes, len(batch.times)))
     keys = [instrument.key for instrument, _ in market.instruments]
@@ -131,9 +135,9 @@ def _costs_note(plan: Backtest) -> str:
 class _Run:
     """A back-test under way: the driver, and what it has put out so far."""
 
-    def __init__(self, plan: Backtest, program: Program, market: DrivenMarket) -> None:
+    def __init__(self, plan: Backtest, program: Program, market: DrivenMarket, lined: _Lined) -> None:
         self._plan, self._program = plan, program
-        self.times, self._grid, self._present = aligned(plan.bars)
+        self.times, self._grid, self._present = lined
         self._driver = BarDriver(program, market, self._take, _TRADE_ROWS)
         self._fold: TradeFold | None = None
         self._trades: list[Trade] = []
@@ -198,6 +202,23 @@ def _refuse_selectors(deployment: Deployment) -> None:
             where = f"strategy {deployment.file.strategy.name}"
             what = f"{name} means other instruments from day to day, and bars do not say which"
             raise AtmandError(where, what, "name the instruments of the data with --instrument")
+
+
+def groups_of(symbols: Sequence[str], times: NDArray[np.int64], present: NDArray[np.bool_]) -> list[int]:
+    """Return the group of session windows of each symbol: a contract's own, a share's as its bars show.
+
+    A share that has no bar after the closing auction began, on days that have one, is one with derivatives.
+    """
+    last = list(days_of(times))[-1:]
+    ends = [{w.close_ns for w in session_windows(day, (group,))} for day, _ in last for group in _SHARES]
+    traded_late = [True] * len(symbols)
+    if ends and ends[0] != ends[1]:
+        inside = in_sessions(times, _SHARES)
+        traded_late = np.any(present[inside[WITHOUT_DERIVATIVES] & ~inside[WITH_DERIVATIVES]], axis=0).tolist()
+    shares = [WITHOUT_DERIVATIVES if late else WITH_DERIVATIVES for late in traded_late]
+    return [
+        FUTURES if symbol.startswith(("NFO:", "BFO:")) else group for symbol, group in zip(symbols, shares, strict=True)
+    ]
 
 
 def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ Back-tests and the demo's simulated past are driven by it; what the core puts ou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
@@ -35,9 +35,9 @@ from atmand.core.rings import ring_drafts
 from atmand.core.ticks import TICK
 from atmand.errors import AtmandError
 from atmand.market.instruments import Instrument
-from atmand.market.sessions import Window, regular_windows, session_date, windows
+from atmand.market.sessions import WITHOUT_DERIVATIVES, Window, regular_windows, session_date, windows
 
-__all__ = ["BarDriver", "DrivenMarket", "days_of", "session_windows"]
+__all__ = ["BarDriver", "DrivenMarket", "days_of", "in_sessions", "session_windows"]
 
 _MINUTE_NS: Final = 60_000_000_000
 _DAY_NS: Final = 86_400_000_000_000
@@ -59,6 +59,14 @@ class DrivenMarket:
     portfolio: PortfolioLimits | None = None
     """What the books share; None is no limit."""
 
+    @property
+    def groups(self) -> frozenset[int]:
+        """The groups of session windows that its instruments are in."""
+        return frozenset(group for _, group in self.instruments)
+
+
+_NO_WINDOW: Final = Window(-1, 0, 0)
+
 
 class BarDriver:
     """One engine, driven over sessions of one-minute bars.
@@ -76,9 +84,14 @@ class BarDriver:
         self._audit = np.zeros(_AUDIT_ROWS, AUDIT)
         self.sequence = 0
 
-    def open(self, day: date, history: Sequence[Draft] = ()) -> None:
-        """Open a day's session on the books and bars of the one before; `history` are older bars for warming up."""
-        hours = session_windows(day)
+    def open(self, day: date, history: Sequence[Draft] = (), *, room: int = 0) -> None:
+        """Open a day's session on the books and bars of the one before; `history` are older bars for warming up.
+
+        `room` is for how many windows there is space in the arena, where later days have more.
+        """
+        hours = session_windows(day, self._market.groups)
+        opened_ns = min(window.open_ns for window in hours)
+        hours += (_NO_WINDOW,) * (room - len(hours))
         terms = SessionTerms(
             day=day,
             windows=hours,
@@ -87,7 +100,6 @@ class BarDriver:
             costs_day=self._market.costs_as_of,
             **self._market.terms,
         )
-        opened_ns = min(window.open_ns for window in hours)
         bars: list[Draft] = []
         carried = bytes(32)
         if self.engine.ready:
@@ -154,14 +166,14 @@ class BarDriver:
             self._on_rows(rows.copy())
 
 
-def session_windows(day: date) -> tuple[Window, ...]:
-    """Return a day's windows of ordinary shares; for years before the calendar, and days that it calls closed but that
-    have bars, the hours then in force."""
+def session_windows(day: date, groups: Collection[int] = (WITHOUT_DERIVATIVES,)) -> tuple[Window, ...]:
+    """Return a day's continuous windows of some groups; for years before the calendar, and days that it calls closed
+    but that have bars, the hours then in force."""
     try:
         hours = windows(day)
     except AtmandError:
         hours = []
-    return tuple(window for window in (hours or regular_windows(day)) if window.group == 0)
+    return tuple(window for window in (hours or regular_windows(day)) if window.group in groups)
 
 
 def days_of(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
@@ -171,6 +183,15 @@ def days_of(times: NDArray[np.int64]) -> Iterator[tuple[date, slice]]:
     starts = np.flatnonzero(np.diff((times + IST_NS) // _DAY_NS)) + 1
     for first, last in pairwise([0, *starts.tolist(), len(times)]):
         yield session_date(int(times[first])), slice(first, last)
+
+
+def in_sessions(times: NDArray[np.int64], groups: Collection[int]) -> dict[int, NDArray[np.bool_]]:
+    """Say which minutes, in their order, lie in each group's windows: what is quoted outside them makes no bar."""
+    inside = {group: np.zeros(len(times), np.bool_) for group in groups}
+    for day, places in days_of(times):
+        for window in session_windows(day, groups):
+            inside[window.group][places] |= (times[places] >= window.open_ns) & (times[places] < window.close_ns)
+    return inside
 
 
 def _command(code: Command) -> Draft:

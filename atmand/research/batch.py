@@ -6,7 +6,7 @@ other programs are driven record by record (`bar_driver.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
@@ -25,7 +25,7 @@ from atmand.core.state import book_hours, day_of, table
 from atmand.errors import AtmandError
 from atmand.lang.batch import BatchProgram, build_batch
 from atmand.market.costs import COSTS, cost_rows
-from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, session_windows
+from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions, session_windows
 
 __all__ = ["Batch", "BatchRun", "is_batchable"]
 
@@ -86,12 +86,14 @@ class Batch:
         self._program, self._market = program, market
         self._templates: dict[int, NDArray[np.uint8]] = {}
         self._batch: BatchProgram = build_batch(program, alone=len(market.pairs) == 1)
-        traded = _in_sessions(times)
-        self.times, self._present = times[traded], present[traded]
+        inside = in_sessions(times, market.groups)
+        traded = np.logical_or.reduce([*inside.values()])
+        mine = np.stack([inside[group] for _, group in market.instruments], axis=1)
+        self.times, self._present = times[traded], (present & mine)[traded]
         self.count = int(self._present.sum())
         self._columns = np.stack([np.ascontiguousarray(bars[name][traded]) for name in _COLUMNS])
         self._days, self._windows, self._hours, self._costs = _sessions(
-            program.manifest, market.costs_as_of, self.times
+            program.manifest, market.costs_as_of, self.times, market.groups
         )
         self._capital = sum(limit.capital_paise for limit in market.limits)
 
@@ -144,22 +146,13 @@ class Batch:
         """Return an arena as it is before the first session's first record."""
         if kept not in self._templates:
             driver = BarDriver(replace(self._program, apply=set_up), self._market, lambda _: None, kept)
-            driver.open(day_of(int(self._days["date"][0])))
+            driver.open(day_of(int(self._days["date"][0])), room=int(self._days["windows_n"].max()))
             self._templates[kept] = driver.engine.layout.arena
         return self._templates[kept].copy()
 
 
-def _in_sessions(times: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which minutes lie in a session's windows: what is quoted outside them makes no bar."""
-    inside = np.zeros(len(times), np.bool_)
-    for day, places in days_of(times):
-        for window in session_windows(day):
-            inside[places] |= (times[places] >= window.open_ns) & (times[places] < window.close_ns)
-    return inside
-
-
 def _sessions(
-    manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64]
+    manifest: Manifest, costs_as_of: date | None, times: NDArray[np.int64], groups: Collection[int]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Lay the sessions out: DAY rows, all their windows, BOOK_HOURS a (day, book), and cost rows a day."""
     days: list[tuple[int, ...]] = []
@@ -167,10 +160,10 @@ def _sessions(
     hours: list[list[tuple[int, int, int]]] = []
     costs: list[NDArray[Any]] = []
     for day, places in days_of(times):
-        own = session_windows(day)
+        own = session_windows(day, groups)
         opened, closed = min(window.open_ns for window in own), max(window.close_ns for window in own)
         days.append((places.start, places.stop, yyyymmdd(day), opened, closed, len(windows), len(own)))
-        windows += [tuple(window) for window in own]
+        windows += [window[:3] for window in own]
         hours.append([book_hours(plan, opened, closed) for plan in manifest.books])
         costs.append(cost_rows(costs_as_of or day))
     return (

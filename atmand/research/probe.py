@@ -22,7 +22,7 @@ from atmand.lang.build import build
 from atmand.lang.clauses import LOG_ROWS, Clauses, clauses_of, compile_values
 from atmand.lang.program import Deployment, GeneratedProgram, generate, module_text
 from atmand.lang.structure import compile_structure
-from atmand.research.backtest import instruments_of, pairs_of
+from atmand.research.backtest import groups_of, instruments_of, pairs_of
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of
 
 __all__ = ["STRATEGY", "ClauseLog", "Driven", "Grid", "Probe", "drive", "joined", "probe_of"]
@@ -157,7 +157,7 @@ def drive(
     instruments = instruments_of(grid.symbols)
     own = pairs_of([probe.deployment], instruments)
     market = DrivenMarket(
-        [(instrument, 0) for instrument in instruments],
+        list(zip(instruments, groups_of(grid.symbols, grid.times, grid.present), strict=True)),
         [*own, *((_PROBE, instrument) for _, instrument in own)],
         [limits, BookLimits(capital_paise=0)],
         costs_as_of,

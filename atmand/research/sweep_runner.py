@@ -21,7 +21,7 @@ from atmand.core.jit import JIT
 from atmand.core.manifest import Program
 from atmand.history.bars import aligned
 from atmand.lang.build import load_program
-from atmand.research.backtest import Backtest, instruments_of, pairs_of, run_backtest
+from atmand.research.backtest import Backtest, groups_of, instruments_of, pairs_of, run_backtest
 from atmand.research.bar_driver import DrivenMarket
 from atmand.research.batch import Batch, is_batchable
 from atmand.research.figures import curve_of
@@ -88,15 +88,16 @@ class BatchRunner:
     """One fold of the compiled loop a set, in threads of this process."""
 
     def __init__(self, plan: Backtest, program: Program, sessions: int, workers: int = 0) -> None:
-        instruments = instruments_of(plan.bars.symbols)
+        instruments, lined = instruments_of(plan.bars.symbols), aligned(plan.bars)
+        groups = groups_of(plan.bars.symbols, lined[0], lined[2])
         market = DrivenMarket(
-            [(instrument, 0) for instrument in instruments],
+            list(zip(instruments, groups, strict=True)),
             pairs_of(plan.deployments, instruments),
             plan.limits,
             plan.costs_as_of,
             plan.terms,
         )
-        self._batch = Batch(program, market, *aligned(plan.bars))
+        self._batch = Batch(program, market, *lined)
         self._capital, self._sessions, self._workers = plan.limits[0].capital_paise, sessions, workers
 
     def run(self, values: NDArray[np.float64]) -> NDArray[Any]:

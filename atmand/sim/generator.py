@@ -17,12 +17,12 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.market.sessions import WITHOUT_DERIVATIVES, windows
+from atmand.market.sessions import Phase, Window, windows
 from atmand.sim.candles import Candles, minute_candles
 from atmand.sim.levels import DailyCloses, random_stream
 from atmand.sim.market_day import DEPTH, Levels, MarketDay, Reference
 from atmand.sim.paths import company_paths, day_shape, regimes
-from atmand.sim.universe import COMPANIES, INDICES, Listing, seeded_listings
+from atmand.sim.universe import COMPANIES, INDICES, Listing, seeded_listings, session_groups
 
 __all__ = ["SeededMarket"]
 
@@ -47,6 +47,7 @@ class SeededMarket:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.listings: tuple[Listing, ...] = seeded_listings()
+        self._groups = np.array(session_groups(self.listings))
         self._closes = DailyCloses(seed)
         self._days = _Recent[MarketDay](_DAYS_KEPT)
         self._candles = _Recent[Candles](_CANDLE_DAYS_KEPT)
@@ -65,7 +66,14 @@ class SeededMarket:
         return self._closes.sessions[at] if at >= 1 else None
 
     def windows(self, day: dt.date) -> list[tuple[int, int]]:
-        return [(w.open_ns, w.close_ns) for w in windows(day) if w.group == WITHOUT_DERIVATIVES]
+        """Return when anything of the market trades: the windows of all its groups, joined where they touch."""
+        joined: list[tuple[int, int]] = []
+        for opens, closes in sorted((w.open_ns, w.close_ns) for w in self._plan(day) if w.phase is Phase.CONTINUOUS):
+            if joined and opens <= joined[-1][1]:
+                joined[-1] = joined[-1][0], max(closes, joined[-1][1])
+            else:
+                joined.append((opens, closes))
+        return joined
 
     def reference(self, day: dt.date) -> Reference:
         with self._lock:
@@ -94,16 +102,22 @@ class SeededMarket:
             upper=np.concatenate([upper, upper, none]),
         )
 
+    def _plan(self, day: dt.date) -> list[Window]:
+        groups = set(self._groups.tolist())
+        return [window for window in windows(day, phase=None) if window.group in groups]
+
     def _seconds(self, day: dt.date) -> NDArray[np.int64]:
         spans = [np.arange(opens // _SECOND, closes // _SECOND) for opens, closes in self.windows(day)]
         return np.concatenate(spans)
 
     def _draw(self, day: dt.date) -> _Drawn:
         position = self._closes.position(day)
+        seconds = self._seconds(day)
         return _draw_ticks(
             self.seed,
             day,
-            self._seconds(day),
+            seconds,
+            _hours_of(self._groups, self._plan(day), seconds),
             self._reference(position),
             self._closes.close(position),
             self._closes.sector,
@@ -139,6 +153,28 @@ class SeededMarket:
 
 
 @dataclass(frozen=True, slots=True)
+class _Hours:
+    """When each listing trades continuously, (S, I), and the event of its last trade, (I,): the closing auction's."""
+
+    open: NDArray[np.bool_]
+    final: NDArray[np.int64]
+
+
+def _hours_of(groups: NDArray[np.int64], plan: list[Window], seconds: NDArray[np.int64]) -> _Hours:
+    opened = np.zeros((len(seconds), len(groups)), np.bool_)
+    final = np.zeros(len(groups), np.int64)
+    for window in plan:
+        mine = groups == window.group
+        first, end = np.searchsorted(seconds, (window.open_ns // _SECOND, window.close_ns // _SECOND))
+        if window.phase is Phase.CONTINUOUS:
+            opened[first:end, mine] = True
+            final[mine] = end - 1
+        elif window.phase is Phase.CLOSING_AUCTION:
+            final[mine] = min(first, len(seconds) - 1)  # orders are matched in the auction's last stretch
+    return _Hours(opened, final)
+
+
+@dataclass(frozen=True, slots=True)
 class _Drawn:
     """What a session's randomness settles, each (S, I) or (S, shares): enough for candles; packets derive the rest."""
 
@@ -155,6 +191,7 @@ def _draw_ticks(
     seed: int,
     day: dt.date,
     seconds: NDArray[np.int64],
+    hours: _Hours,
     reference: Reference,
     close: NDArray[np.int64],
     sector: NDArray[np.int64],
@@ -166,11 +203,15 @@ def _draw_ticks(
     ticks = random_stream(seed, day, _STREAM_TICKS)
     shape = day_shape(len(seconds))[:, None]
     traded, quoted = _events(ticks, shape * regime.activity[:, None])
+    listed, final = np.arange(_SHARES), hours.final[:_SHARES]
+    traded &= hours.open[:, :_SHARES]
+    quoted &= hours.open[:, :_SHARES]
+    traded[final, listed] = True
     last_trade = _newest(traded)
     side = ticks.integers(0, 2, traded.shape, dtype=np.int8) * np.int8(2) - np.int8(1)
     spread = _spreads(regime.spread)
     price = _trade_prices(paths, side, spread, reference)
-    price[-1] = np.concatenate([close, close])
+    price[final, listed] = np.concatenate([close, close])
     last = np.take_along_axis(price, last_trade.astype(np.int64), axis=0)
     minute_start = np.searchsorted(seconds, seconds // 60 * 60)[:, None]
     # A minute's first packet is a trade, so that a candle of trades and a candle of packets are one and the same.
@@ -179,6 +220,7 @@ def _draw_ticks(
     indices = _index_values(last)
     moved = np.diff(indices, axis=0, prepend=0) != 0
     moved |= minute_start == np.arange(len(seconds))[:, None]
+    moved &= hours.open[:, _SHARES:]
     return _Drawn(
         seconds=seconds,
         changed=np.concatenate([changed, moved], axis=1),

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from atmand.errors import AtmandError
 from atmand.market.instruments import tick_size
-from atmand.market.sessions import FIRST_DAY, LAST_DAY, windows
+from atmand.market.sessions import calendar
 from atmand.sim.universe import COMPANIES
 
 __all__ = ["DailyCloses", "SimulatorError", "random_stream"]
 
 _TICKS_FROM: Final = dt.date(2025, 4, 15)
 """Tick bands of NSE's circular of that date; the simulated market uses them for the days before as well."""
+
+_FIRST_DAY: Final = dt.date(2024, 1, 1)
+"""The walk begins here however far back the calendar goes: a seed's market stays the same."""
 
 _MARKET: Final = 0.006
 _SECTOR: Final = 0.005
@@ -43,9 +46,10 @@ class DailyCloses:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        span = (LAST_DAY - FIRST_DAY).days + 1
-        days = (FIRST_DAY + dt.timedelta(days=k) for k in range(span))
-        self._sessions = [day for day in days if windows(day)]
+        hours = calendar()
+        span = (hours.last - _FIRST_DAY).days + 1
+        days = (_FIRST_DAY + dt.timedelta(days=k) for k in range(span))
+        self._sessions = [day for day in days if hours.windows(day)]
         self._base = np.log([company.rupees * 100 for company in COMPANIES])
         self._volatility = np.array([company.volatility for company in COMPANIES])
         self._circuit = np.array([company.circuit for company in COMPANIES])

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from atmand.clocks import monotonic_ns
-from atmand.market.sessions import ns
+from atmand.market.sessions import calendar_with, ns, use_calendar
 from atmand.sim.control import Control
 from atmand.sim.exchange import Exchange, RequestError, Subscription
 from atmand.sim.generator import SeededMarket
@@ -50,6 +50,9 @@ async def serve(settings: SimSettings, ready: Callable[[int], None]) -> None:
 
 
 def _open_market(settings: SimSettings) -> Market:
+    if settings.sessions_file is not None:
+        text = settings.sessions_file.read_text("utf-8", "replace")
+        use_calendar(calendar_with(text, str(settings.sessions_file)))
     if settings.bars is None:
         return SeededMarket(settings.seed)
     # Bars need polars and numba, which the seeded market starts without.

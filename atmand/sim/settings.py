@@ -35,6 +35,8 @@ class SimSettings(BaseModel):
     opening."""
     speed: PositiveFloat | Literal["auto"] = "auto"
     """Market seconds a second; `auto`: as fast as a granting client applies (at most 600), real time without one."""
+    sessions_file: Path | None = None
+    """A file laid over the calendar, as `market.sessions_file` in the daemon."""
     bars: Path | None = None
     """A file of one-minute bars to draw the market out of, instead of the seeded one."""
     historical_per_second: PositiveFloat = 3.0

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from atmand.market.instruments import session_group
+from atmand.market.kite_dump import parse_kite_dump
+
 __all__ = ["COMPANIES", "INDICES", "SEGMENT_BSE", "SEGMENT_INDEX", "SEGMENT_NSE", "Company", "IndexFact", "Listing"]
-__all__ += ["dump_csv", "seeded_listings"]
+__all__ += ["dump_csv", "seeded_listings", "session_groups"]
 
 SEGMENT_NSE: Final = 1
 SEGMENT_BSE: Final = 4
@@ -179,6 +182,14 @@ def seeded_listings() -> tuple[Listing, ...]:
         symbol = index.symbol
         rows.append(Listing(token, index.exchange_token, index.exchange, SEGMENT_INDEX, symbol, symbol, "INDEX", ""))
     return tuple(rows)
+
+
+def session_groups(listings: Sequence[Listing]) -> list[int]:
+    """Return the group of session windows of each listing, as a client finds it in the dump of them."""
+    nothing = [0] * len(listings)
+    listed = parse_kite_dump(dump_csv(listings, nothing, nothing))
+    names = listed.names_with_derivatives()
+    return [session_group(row, names) for row in listed.instruments()]
 
 
 _COLUMNS: Final = (

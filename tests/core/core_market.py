@@ -257,9 +257,11 @@ class Market:
         day: date = DAY,
         portfolio: PortfolioLimits = APART,
         files: Mapping[str, StrategyFile] = FILES,
+        groups: Sequence[int] = (),
         **terms: Any,
     ) -> None:
         self.files = files
+        self.groups = tuple(groups) or (0,) * len(shares)
         self.books_of_test, self.portfolio = tuple(books), portfolio
         self.shares = tuple(shares)
         self.programs: dict[bytes, Program] = {}
@@ -274,11 +276,11 @@ class Market:
         self, day: date = DAY, opened: float = -60.0, *, books_sha: bytes = bytes(32), **terms: Any
     ) -> None:
         """Apply the records that open a session `opened` seconds after the day's opening."""
-        hours = tuple(window for window in windows(day) if window.group == 0)
+        hours = tuple(window for window in windows(day) if window.group in self.groups)
         self.open_ns = min(window.open_ns for window in hours)
         chosen: dict[str, Any] = {"latency_ns": (0, 0), "stale_ns": 3600 * SECOND, **terms}
         self.put(session_draft(SessionTerms(day=day, windows=hours, **chosen)), opened)
-        self.put(instruments_draft([(instrument, 0) for instrument in self.shares]), opened)
+        self.put(instruments_draft(list(zip(self.shares, self.groups, strict=True))), opened)
         self.install(self.books_of_test, opened, books_sha=books_sha)
         self.put(limits_draft([book.limits for book in self.books_of_test], self.portfolio), opened)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from atmand.market.kite_dump import parse_kite_dump
+from atmand.market.sessions import FUTURES, WITH_DERIVATIVES, WITHOUT_DERIVATIVES, ns
 from atmand.sim.generator import SeededMarket
 from atmand.sim.levels import SimulatorError
 from atmand.sim.market_day import StepRows
@@ -20,6 +21,8 @@ from atmand.sim.wire import FULL, INDEX
 DAY = dt.date(2026, 7, 6)
 NEXT = dt.date(2026, 7, 7)
 SHARES = 100
+CLOSES_BEFORE = [124450, 323160, 109530]
+"""Of the first three shares, before DAY, with the market's seed."""
 
 
 def test_a_day_is_the_same_whoever_asks_and_in_whatever_order(market: SeededMarket) -> None:
@@ -143,3 +146,24 @@ def test_the_dump_is_read_by_our_own_parser_and_keeps_isins_apart(market: Seeded
     assert not keys["NSE:INDEX:NIFTY 50"].tradable
     assert {row.isin for row in market.listings[:50]} == {row.isin for row in market.listings[50:100]}
     assert len({row.isin for row in market.listings[:50]}) == 50
+
+
+def test_every_listing_keeps_its_segments_hours_and_an_auction_makes_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [WITH_DERIVATIVES] * 50 + [FUTURES] * 50 + [WITHOUT_DERIVATIVES] * 3
+    monkeypatch.setattr("atmand.sim.generator.session_groups", lambda _: groups)
+    market, day = SeededMarket(11), dt.date(2026, 8, 10)
+    assert market.windows(day) == [(ns(day, "09:15"), ns(day, "15:40"))]
+    made = market.day(day)
+    auction, continuous, index = (made.event_at(ns(day, clock) // 10**9) for clock in ("15:30", "15:14:59", "15:29:59"))
+
+    shares = made.changed[:, :50]
+    assert shares[: continuous + 1].any(axis=0).all()
+    assert np.flatnonzero(shares[continuous + 1 :].any(axis=1)).tolist() == [auction - continuous - 1]
+    assert np.array_equal(made.last[auction, :50], market.reference(dt.date(2026, 8, 11)).close_before[:50])
+    assert made.changed[auction + 1 :, 50:SHARES].any(axis=0).all()
+    assert not made.changed[index + 1 :, SHARES:].any()
+
+
+def test_the_seeded_market_is_what_it_was_before_the_calendar_went_further_back(market: SeededMarket) -> None:
+    assert market.first_session() == dt.date(2024, 1, 2)
+    assert market.reference(DAY).close_before[:3].tolist() == CLOSES_BEFORE
