@@ -30,7 +30,6 @@ __all__ = [
     "scaled",
     "session_group",
     "tick_size",
-    "underlyings",
 ]
 
 TRADED_SCALE: Final = 100
@@ -133,13 +132,8 @@ def expiry_ns(instrument: Instrument) -> int:
     return max(window.close_ns for window in hours)
 
 
-def underlyings(instruments: Iterable[Instrument]) -> frozenset[str]:
-    """Return the names of what has derivatives in a dump."""
-    return frozenset(instrument.name for instrument in instruments if instrument.segment in ("FUT", "OPT"))
-
-
 def session_group(instrument: Instrument, with_derivatives: frozenset[str]) -> int:
-    """Return the group of session windows of an instrument, given the dump's `underlyings`."""
+    """Return the group of session windows of an instrument, given the catalogue's `names_with_derivatives`."""
     if instrument.segment in _SESSION_GROUPS:
         return _SESSION_GROUPS[instrument.segment]
     share = instrument.segment == "EQ"

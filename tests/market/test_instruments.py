@@ -22,7 +22,6 @@ from atmand.market.instruments import (
     scaled,
     session_group,
     tick_size,
-    underlyings,
 )
 from atmand.market.kite_dump import KITE_COLUMNS, parse_kite_dump
 
@@ -199,7 +198,7 @@ def test_a_universe_resolves_in_its_own_order() -> None:
 
 
 def test_shares_with_derivatives_have_their_own_session_group() -> None:
-    names = underlyings(ALL)
+    names = parse_kite_dump(dump()).names_with_derivatives()
 
     assert names == {"NIFTY", "INFY", "ITC", "USDINR"}
     assert {found.key for found in ALL if session_group(found, names) == 1} == {"NSE:EQ:INFY", "BSE:EQ:INFY"}
