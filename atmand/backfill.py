@@ -17,10 +17,11 @@ from atmand.clocks import MarketClock
 from atmand.core.manifest import Program
 from atmand.errors import AtmandError
 from atmand.feed.kite_rest import KiteRest
-from atmand.opening import Universe, history_days
+from atmand.opening import history_days
 from atmand.past import Candles, fetch_past, fold_past
 from atmand.settings import Settings
 from atmand.trading import Trading
+from atmand.universe import Universe
 
 __all__ = ["Backfill"]
 
@@ -44,7 +45,7 @@ class Backfill:
         self.due.clear()
         now_ns = self._clock.now_ns()
         from_ns = now_ns - int(history_days(program.manifest).total_seconds()) * 10**9
-        tokens = universe.tokens
+        tokens = universe.bar_tokens
         began, found = time.monotonic(), [0, 0]
         for first in range(0, len(tokens), _AT_ONCE):
             # What came is journaled before more is asked for: a hundred instruments' candles at once take memory.
@@ -67,8 +68,8 @@ class Backfill:
 
         async def fetch(from_ns: int, to_ns: int) -> Candles:
             found: Candles = {}
-            for first in range(0, len(universe.tokens), _AT_ONCE):
-                found |= await self._candles(universe.tokens[first : first + _AT_ONCE], from_ns, to_ns)
+            for first in range(0, len(universe.bar_tokens), _AT_ONCE):
+                found |= await self._candles(universe.bar_tokens[first : first + _AT_ONCE], from_ns, to_ns)
             return found
 
         def progress(done: int, total: int) -> None:

@@ -18,6 +18,7 @@ from atmand.cli_costs import costs
 from atmand.cli_data import data_app
 from atmand.cli_doctor import doctor
 from atmand.cli_init import init
+from atmand.cli_instruments import instruments_app, universe
 from atmand.cli_journal import feed_app, journal_app
 from atmand.cli_ledger import trades, why
 from atmand.cli_logs import logs
@@ -66,6 +67,7 @@ app.add_typer(feed_app, name="feed")
 app.add_typer(params_app, name="params")
 app.add_typer(strategy_app, name="strategy")
 app.add_typer(token_app, name="token")
+app.add_typer(instruments_app, name="instruments")
 app.add_typer(research_app, name="research")
 app.add_typer(data_app, name="data")
 verb(app, "status", "atmand status --json")(status)
@@ -80,6 +82,7 @@ verb(app, "sweep", "atmand sweep strategies/rsi_macd.toml --data bars.parquet --
 verb(app, "lookahead", "atmand lookahead strategies/rsi_macd.toml --data bars.parquet")(lookahead)
 verb(app, "why-not", "atmand why-not rsi_macd NSE:INFY --from 09:20 --to 11:00")(why_not)
 verb(app, "whatif", "atmand whatif --set rsi_macd.rsi_low=40 --today")(whatif)
+verb(app, "universe", "atmand universe rsi_macd --json")(universe)
 verb(app, "init", "atmand init ~/trading")(init)
 verb(app, "sessions", "atmand sessions --from 2026-10-15 --to 2026-11-12 --segment options")(sessions)
 verb(app, "doctor", "atmand doctor --config atmand.toml --json")(doctor)

@@ -20,6 +20,8 @@ __all__ = ["orders", "positions", "status"]
 
 _POSITION: Final = ("strategy", "instrument", "side", "quantity", "entry_price", "last_price", "profit", "entry_time")
 _ORDER: Final = ("order_id", "strategy", "instrument", "side", "purpose", "state", "quantity", "filled", "price")
+_ROLLS: Final = 3
+"""So many of the next changes of contracts are shown; `atmand universe` shows all."""
 _BOOK: Final = ("name", "state", "instruments", "equity", "today", "costs", "trades", "waits_for")
 
 
@@ -144,6 +146,8 @@ def _tell(found: Mapping[str, Any]) -> None:
         print(f"journal {journal['failed'] or 'writes'}, {journal['written']} records, {behind} on their way")
         if not found["entries"]["allowed"]:
             print(f"no entries: {found['entries']['reason']}")
+        for roll in found["rolls"][:_ROLLS]:
+            print(f"{roll['day']}: {roll['strategy']} goes from {roll['was']} to {roll['to'] or 'nothing listed yet'}")
         print()
     rows = [
         {

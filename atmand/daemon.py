@@ -33,7 +33,7 @@ from atmand.in_force import InForce, with_what_is_open
 from atmand.ledger.keeper import LEDGER
 from atmand.market_side import MarketSide
 from atmand.notify import Notifier
-from atmand.opening import check_costs, deployments_of, session_day, universe_of
+from atmand.opening import check_costs, deployments_of, session_day
 from atmand.params.file_store import FileStore
 from atmand.params.keeper import Keeper
 from atmand.past import Candles
@@ -41,7 +41,9 @@ from atmand.runtime import announced
 from atmand.settings import Settings
 from atmand.shown import Shown
 from atmand.start import held_signals
+from atmand.strategy_life import open_places
 from atmand.trading import Trading
+from atmand.universe import universe_of
 from atmand.view import Lives
 from atmand.vitals import Vitals, folder_bytes
 from atmand.wiring import PARAMS
@@ -207,17 +209,24 @@ class _Daemon:
         compiling = asyncio.create_task(compiled(deployments, driver=past_due))
         try:
             await market.reach(settings, stack)
-            check_costs(settings, session_day(market.clock.now_ns(), simulated=market.simulated))
-            dump = await market.rest.instruments()
             day = session_day(market.clock.now_ns(), simulated=market.simulated)
-            newest = self._trading.newest_names(day)
-            universe = universe_of(deployments, dump, lenient=market.bar_path, record=settings.record, newest=newest)
+            check_costs(settings, day)
+            listing = await market.listing(day)
+            universe = universe_of(
+                deployments,
+                listing,
+                lenient=market.bar_path,
+                held=open_places(self._trading.books()),
+                record=settings.record,
+                newest=self._trading.newest_names(day),
+            )
             program = await compiling
         finally:
             compiling.cancel()
         self._in_force = InForce(
             settings,
             deployments,
+            listing,
             universe,
             program,
             self._trading,

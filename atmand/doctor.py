@@ -5,6 +5,7 @@ Every check is a function that finds one thing and changes nothing but an empty 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -24,8 +25,11 @@ from atmand.errors import AtmandError
 from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import load_strategy
 from atmand.lang.user_indicators import use_indicators
+from atmand.listing import kept_listing
 from atmand.settings import Settings, load
 from atmand.start import compiler_directory, default_state
+from atmand.subscription import StrikeWindows
+from atmand.universe import chosen_by_rule, universe_of
 
 __all__ = ["examine", "projected_bytes", "token_ended"]
 
@@ -92,7 +96,7 @@ def _strategies(settings: Settings, state: Path) -> Iterator[Finding]:
     if not deployments:
         yield Finding("strategies", "fail", "none is enabled", "write [strategies.NAME] with a file")
         return
-    yield Finding("strategies", "ok", f"{len(deployments)} on {len(_instruments(deployments))} instruments")
+    yield Finding("strategies", "ok", f"{len(deployments)} on {_instruments(settings, deployments)} instruments")
     yield _compiler(state, generated.source)
 
 
@@ -105,8 +109,13 @@ def _deployments(settings: Settings) -> list[Deployment]:
     ]
 
 
-def _instruments(deployments: list[Deployment]) -> set[str]:
-    return {name for deployment in deployments for name in deployment.file.strategy.universe}
+def _instruments(settings: Settings, deployments: list[Deployment]) -> int:
+    """Count what is subscribed; rules are counted in the instruments that the daemon kept last, if it has any."""
+    if any(chosen_by_rule(deployment) for deployment in deployments):
+        with contextlib.suppress(AtmandError):
+            universe = universe_of(deployments, kept_listing(settings), lenient=False)
+            return len(StrikeWindows(universe, settings.instruments.window_strikes).tokens)
+    return len({name for deployment in deployments for name in deployment.file.strategy.universe})
 
 
 def _compiler(state: Path, source: str) -> Finding:
@@ -212,7 +221,7 @@ def _journal(state: Path) -> Finding:
 def _disk(settings: Settings, state: Path) -> Finding:
     """Compare the free disk with what the journal may still grow by."""
     try:
-        instruments = len(_instruments(_deployments(settings)))
+        instruments = _instruments(settings, _deployments(settings))
     except AtmandError:
         instruments = 0
     free = shutil.disk_usage(_existing(state)).free

@@ -24,8 +24,8 @@ from atmand.core.records import Command, Kind, Source
 from atmand.errors import AtmandError
 from atmand.ledger.trades import market_time, row_name
 from atmand.market.instruments import resolve
-from atmand.opening import Universe
 from atmand.trading import Trading
+from atmand.universe import Universe
 
 __all__ = ["Door", "Remembered"]
 

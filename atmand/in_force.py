@@ -22,13 +22,15 @@ from atmand.errors import AtmandError
 from atmand.journal.retention import prune
 from atmand.lang.program import Deployment, generate
 from atmand.lang.structure import compile_structure
-from atmand.opening import Universe, deployments_of, limits_of, universe_of
+from atmand.market.universe import Listing
+from atmand.opening import deployments_of, limits_of
 from atmand.params.document import DocumentError
 from atmand.params.keeper import Keeper, Origin
 from atmand.params.resolve import Resolution
 from atmand.settings import Change, Settings, changes
 from atmand.strategy_life import RunOff, finished, keep_deployed, last_deployed, open_places, run_offs
 from atmand.trading import Trading
+from atmand.universe import Universe, universe_of
 
 __all__ = ["InForce", "Reloaded", "with_what_is_open"]
 
@@ -50,6 +52,7 @@ class InForce:
         self,
         settings: Settings,
         deployments: list[Deployment],
+        listing: Listing,
         universe: Universe,
         program: Program,
         trading: Trading,
@@ -62,6 +65,7 @@ class InForce:
         self.keeper = keeper
         self._changing = asyncio.Lock()
         self.settings, self.deployments, self.universe, self.program = settings, deployments, universe, program
+        self.listing = listing
         self._trading, self._clock = trading, clock
         self._simulated, self._bar_path = simulated, bar_path
         self._warned: set[str] = set()
@@ -70,6 +74,22 @@ class InForce:
         self._stays = False
         self.on_instruments: Callable[[], None] = lambda: None
         """Called when the session's instruments are others than before."""
+
+    def resolved(self, deployments: Sequence[Deployment], listing: Listing, settings: Settings) -> Universe:
+        """Return the universe of some strategies in a day's listing, with what is held now and what is recorded."""
+        return universe_of(
+            deployments,
+            listing,
+            lenient=self._bar_path,
+            held=open_places(self._trading.books()),
+            record=settings.record,
+            newest=self._trading.newest_names(listing.day),
+        )
+
+    def renew(self, listing: Listing) -> None:
+        """Take a new day's listing up, before its session is opened."""
+        self.universe = self.resolved(self.deployments, listing, self.settings)
+        self.listing = listing
 
     def start(self) -> None:
         """Choose the parameters to start with, before a session is opened or goes on."""
@@ -148,12 +168,7 @@ class InForce:
         while True:
             leaving = self._leaving(new, wanted)
             deployments = [*wanted, *(one.deployment for one in leaving)]
-            dump = self.universe.dump.decode()
-            day = self._trading.day
-            newest = {} if day is None else self._trading.newest_names(day)
-            universe = universe_of(
-                deployments, dump, lenient=self._bar_path, record=self.settings.record, newest=newest
-            )
+            universe = self.resolved(deployments, self.listing, new)
             generated = generate(deployments)
             parameters = await self._parameters(new, deployments)
             is_new = _shape(generated.manifest) != _shape(self.program.manifest)

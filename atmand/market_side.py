@@ -7,12 +7,13 @@ same `Trading`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from numpy.typing import NDArray
 
 from atmand.backfill import Backfill
 from atmand.clocks import GrantedClock, MarketClock, WallClock
@@ -24,10 +25,14 @@ from atmand.feed.kite_protocol import KiteFeedSettings, TokenSource, token_from_
 from atmand.feed.kite_rest import KiteRest
 from atmand.feed.protocol import FeedNotice, Frame, FrameKind
 from atmand.in_force import InForce
+from atmand.listing import ListingKeeper
 from atmand.market.sessions import in_windows
-from atmand.opening import session_day, session_windows, universe_of
+from atmand.market.universe import Listing
+from atmand.opening import session_day, session_windows
 from atmand.settings import Settings
+from atmand.subscription import StrikeWindows, places_in_use
 from atmand.trading import Trading
+from atmand.universe import tell_rolls
 
 __all__ = ["MarketSide"]
 
@@ -52,6 +57,9 @@ class MarketSide:
         self._resubscribing = asyncio.Event()
         self._in_force: InForce | None = None
         self._feed: KiteFeed | None = None
+        self._windows: StrikeWindows | None = None
+        self._window_strikes = settings.instruments.window_strikes
+        self._listings = ListingKeeper(settings, simulated=settings.feed.kind == "simulator")
         self.simulated = settings.feed.kind == "simulator"
         self.clock: MarketClock = WallClock()
         self.bar_path = False
@@ -87,11 +95,16 @@ class MarketSide:
             )
         return max(now_ns, self._trading.last_ns)
 
+    async def listing(self, day: date, in_use: Collection[str] = ()) -> Listing:
+        """Fetch the instruments of a day."""
+        return await self._listings.fetch(self.rest, day, in_use)
+
     def listen(self, in_force: InForce) -> None:
         """Make the feed of what is traded now."""
         self._in_force = in_force
         in_force.on_instruments = self._resubscribing.set
-        tokens = in_force.universe.tokens
+        tokens = self._wanted_tokens()
+        tell_rolls(in_force.universe, in_force.listing.day)
         self._feed = KiteFeed(
             self._connect, self._token, tokens, self.clock, self._on_frame, self._on_notice, self._is_open
         )
@@ -118,9 +131,13 @@ class MarketSide:
         """Stamp timers when no frame does it, open the next session, fill gaps."""
         while True:
             now_ns = self.clock.now_ns()
-            if (day := self._day_due(now_ns)) is not None and await self._renew_universe(day):
-                self._force.roll(day, now_ns)
+            if (day := self._day_due(now_ns)) is not None:
+                if not await self._renew_universe(day):
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                await self._roll(day, now_ns)
             self._trading.sequencer.advance(now_ns)
+            await self._recentre()
             due_ns = self._trading.engine.next_due_ns - now_ns
             await asyncio.sleep(min(1.0, max(0.02, due_ns / 1e9)))
 
@@ -137,27 +154,46 @@ class MarketSide:
         while True:
             await self._resubscribing.wait()
             self._resubscribing.clear()
-            await self._feed.set_tokens(self._force.universe.tokens)
+            await self._feed.set_tokens(self._wanted_tokens())
             self.backfill.due.set()
+
+    def _wanted_tokens(self) -> list[int]:
+        """Begin the windows of the universe in force, and return what is to be subscribed."""
+        self._windows = StrikeWindows(self._force.universe, self._window_strikes)
+        self._windows.follow(*self._seen())
+        return self._windows.tokens
+
+    def _seen(self) -> tuple[NDArray[Any], frozenset[int]]:
+        """Return last prices by instrument, and what must stay subscribed."""
+        engine = self._trading.engine
+        return engine.table("instruments")["last_price"], places_in_use(engine.table("pairs"))
+
+    async def _recentre(self) -> None:
+        """Let the subscribed strikes follow their underlyings."""
+        assert self._feed is not None and self._windows is not None
+        if self._force.universe.chains and self._windows.follow(*self._seen()):
+            await self._feed.set_tokens(self._windows.tokens)
 
     async def _fill(self) -> None:
         await self.backfill.fill(self._force.universe, self._force.program)
 
     async def _renew_universe(self, day: date) -> bool:
         """Fetch the new day's dump: tokens and lots change overnight, and yesterday's token is dead by now."""
-        assert self._feed is not None
+        in_use = [instrument.key for instrument, _ in self._force.universe.instruments]
         try:
-            force, dump = self._force, await self.rest.instruments()
-            newest = self._trading.newest_names(day)
-            universe = universe_of(force.deployments, dump, lenient=False, record=force.settings.record, newest=newest)
+            self._force.renew(await self.listing(day, in_use))
         except AtmandError as error:
             log.warning("instruments_failed", error=str(error))
-            await asyncio.sleep(_RETRY_S)
             return False
-        self._force.universe = universe
-        await self._feed.set_tokens(universe.tokens)
-        self.backfill.due.set()
+        tell_rolls(self._force.universe, day)
         return True
+
+    async def _roll(self, day: date, now_ns: int) -> None:
+        """Open a day's session, and subscribe what it trades."""
+        assert self._feed is not None
+        self._force.roll(day, now_ns)
+        await self._feed.set_tokens(self._wanted_tokens())
+        self.backfill.due.set()
 
     async def _apply_grant(self, grant: Grant) -> None:
         """Apply one step: what was written to our sockets must have come before the market goes on."""
@@ -168,11 +204,13 @@ class MarketSide:
         except TimeoutError:
             raise UnreachableError("embedded exchange", "promised frames that did not come", "start again") from None
         if (day := self._day_due(grant.time_ns)) is not None:
-            self._force.roll(day, grant.time_ns)
+            await self._renew_universe(day)
+            await self._roll(day, grant.time_ns)
         frames, self._frames = self._frames, []
         for frame in frames:
             self._trading.frame(frame.payload, grant.time_ns, frame.connection)
         self._trading.sequencer.advance(grant.time_ns)
+        await self._recentre()
         if self.backfill.due.is_set():
             await self._fill()
 

@@ -1,4 +1,4 @@
-"""Opening a session in the daemon: what the configuration, the broker's dump and the calendar say of today.
+"""Opening a session in the daemon: what the configuration and the calendar say of today.
 
 Pure but for reading strategy files; `core/opening.py` turns the answer into records.
 """
@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date, timedelta
 from importlib import metadata
 from typing import Final
-
-import structlog
 
 from atmand.core.bar_path import PATH_LAST_NS
 from atmand.core.manifest import BookPlan, Manifest
@@ -21,22 +18,10 @@ from atmand.core.opening import BookLimits, SessionTerms
 from atmand.core.records import SessionFlag
 from atmand.core.run_off import heir_of
 from atmand.errors import AtmandError
-from atmand.history.recording import recorded
-from atmand.history.settings import RecordSettings
 from atmand.lang.program import Deployment
-from atmand.lang.strategy import load_strategy, refuse_repeated
-from atmand.lang.structure import instruments_named
+from atmand.lang.strategy import load_strategy
 from atmand.lang.user_indicators import use_indicators
 from atmand.market.costs import cost_rows
-from atmand.market.instruments import (
-    Instrument,
-    InstrumentError,
-    parse_kite_dump,
-    resolve_all,
-    session_group,
-    underlyings,
-)
-from atmand.market.products import product_refusal
 from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
 from atmand.params.resolve import Resolution
 from atmand.portfolio import Money, account_equity, share_of
@@ -44,7 +29,6 @@ from atmand.settings import Settings
 from atmand.start import kernel_digest
 
 __all__ = [
-    "Universe",
     "book_limits",
     "check_costs",
     "deployments_of",
@@ -53,28 +37,12 @@ __all__ = [
     "machine_digest",
     "session_day",
     "terms_of",
-    "universe_of",
 ]
-
-log = structlog.get_logger()
 
 _DAY_NS: Final = 86_400_000_000_000
 _SESSION_NS: Final = 375 * 60_000_000_000
 _LONGEST_DAYS: Final = 59
 """The broker answers at most 60 days of one-minute candles in a request (kite.trade/forum, historical data limits)."""
-
-
-@dataclass(frozen=True)
-class Universe:
-    """The session's instruments with their group of windows, and the (book, instrument) pairs that trade them."""
-
-    instruments: tuple[tuple[Instrument, int], ...]
-    pairs: tuple[tuple[int, int], ...]
-    dump: bytes
-
-    @property
-    def tokens(self) -> list[int]:
-        return [instrument.token for instrument, _ in self.instruments]
 
 
 def deployments_of(settings: Settings) -> list[Deployment]:
@@ -89,71 +57,6 @@ def deployments_of(settings: Settings) -> list[Deployment]:
         remedy = "write [strategies.NAME] with a file, or [record] universe to record without one"
         raise AtmandError(str(settings.path), "no strategy is enabled", remedy)
     return found
-
-
-def universe_of(
-    deployments: Sequence[Deployment],
-    dump: str,
-    *,
-    lenient: bool,
-    record: RecordSettings | None = None,
-    newest: Mapping[str, str] | None = None,
-) -> Universe:
-    """Resolve the strategies' universes, and what is to be recorded, through the dump, in the order of tokens.
-
-    `newest` says what instruments are called now that a strategy's file names by a former symbol. `lenient` leaves out
-    what a market drawn from a bar file does not have, as long as something is left.
-    """
-    listed = parse_kite_dump(dump)
-    wanted: list[list[Instrument]] = []
-    for deployment in deployments:
-        names = [(newest or {}).get(name, name) for name in deployment.universe or deployment.file.strategy.universe]
-        if lenient and not deployment.universe:
-            names = _listed_names(deployment, names, listed)
-        wanted.append(resolve_all(names, listed))
-        refuse_repeated(deployment.file, [(name, one.key) for name, one in zip(names, wanted[-1], strict=True)])
-    for deployment, instruments in zip(deployments, wanted, strict=True):
-        for instrument in instruments:
-            if not instrument.tradable:
-                raise AtmandError(f"strategy {deployment.book}", f"{instrument.key} cannot be traded", "remove it")
-            _check_product(deployment, instrument)
-    known = [*wanted, *(_watched(deployment, listed) for deployment in deployments)]
-    if record is not None:
-        known.append(recorded(record.universe, listed, expiries=record.expiries, most=record.most))
-    chosen = sorted({i.key: i for instruments in known for i in instruments}.values(), key=lambda i: i.token)
-    places = {instrument.key: index for index, instrument in enumerate(chosen)}
-    derivatives = underlyings(listed)
-    pairs = [(book, places[i.key]) for book, instruments in enumerate(wanted) for i in instruments]
-    grouped = tuple((instrument, session_group(instrument, derivatives)) for instrument in chosen)
-    return Universe(grouped, tuple(pairs), dump.encode())
-
-
-def _check_product(deployment: Deployment, instrument: Instrument) -> None:
-    """Refuse what cannot be held under the strategy's product; of legs it is contracts that are held."""
-    strategy = deployment.file.strategy
-    is_derivative = bool(strategy.legs) or instrument.segment in ("FUT", "OPT")
-    refusal = product_refusal(strategy.trade.product, instrument.key, is_derivative=is_derivative)
-    if refusal is not None:
-        raise AtmandError(f"strategy {deployment.book}: trade.product", *refusal)
-
-
-def _watched(deployment: Deployment, listed: list[Instrument]) -> list[Instrument]:
-    """Return the instruments that a strategy's expressions name: their bars are made, and they are not traded."""
-    return resolve_all(instruments_named(deployment.file), listed)
-
-
-def _listed_names(deployment: Deployment, names: list[str], listed: list[Instrument]) -> list[str]:
-    known = {instrument.key for instrument in listed} | {f"{i.exchange}:{i.symbol}" for i in listed}
-    kept = [name for name in names if name in known]
-    if not kept:
-        raise InstrumentError(
-            f"strategy {deployment.book}",
-            "the market has none of its instruments",
-            f"it has {', '.join(sorted(known)[:9])}",
-        )
-    if len(kept) < len(names):
-        log.info("universe_reduced", strategy=deployment.book, instruments=len(kept), missing=len(names) - len(kept))
-    return kept
 
 
 def session_windows(day: date) -> tuple[Window, ...]:

@@ -19,10 +19,11 @@ from atmand.core.records import AUDIT, HISTORY_ROW, BarFlag, Kind
 from atmand.core.rings import history_draft
 from atmand.history.bars import BAR, Bars, aligned
 from atmand.market.sessions import ns
-from atmand.opening import Universe, book_limits, history_days, terms_of
+from atmand.opening import book_limits, history_days, terms_of
 from atmand.params.resolve import Resolution
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions
 from atmand.settings import Settings
+from atmand.universe import Universe
 
 __all__ = ["Candles", "FoldedPast", "PastSession", "fetch_past", "fold_past"]
 

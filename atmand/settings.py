@@ -36,6 +36,7 @@ from atmand.journal.settings import JournalSettings
 from atmand.logs import LogSettings, masked
 from atmand.market.cost_table import DEFAULT_PLAN, PLANS
 from atmand.market.sessions import calendar_with, use_calendar
+from atmand.market.settings import InstrumentSettings
 from atmand.portfolio import Capital, PortfolioSettings
 from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
@@ -259,6 +260,7 @@ class Settings(BaseSettings):
     """Python files with indicators of your own; a relative path starts at the configuration file's folder."""
     limits: LimitSettings = LimitSettings()
     portfolio: PortfolioSettings = PortfolioSettings()
+    instruments: InstrumentSettings = InstrumentSettings()
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
@@ -374,6 +376,11 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
         yield problem_at(("feed", "kite"), layers, "not set", remedy)
     if settings.simulator.bars is not None:
         yield from missing_file(("simulator", "bars"), settings.simulator.bars, layers)
+    for name in ("freeze", "members"):
+        if (named := getattr(settings.instruments, name)) is not None:
+            yield from missing_file(("instruments", name), named, layers)
+    for place, file in enumerate(settings.instruments.shares):
+        yield from missing_file(("instruments", "shares", str(place)), file, layers)
     if settings.market.sessions_file is not None:
         yield from missing_file(("market", "sessions_file"), settings.market.sessions_file, layers)
     for place, file in enumerate(settings.indicators):

@@ -87,6 +87,7 @@ class Shown:
                 {"name": name[1:], **_figures(figure)} for name, figure in figures.items() if name.startswith("@")
             ],
             "strategies": self._strategies(),
+            "rolls": self._rolls(),
         }
 
     def positions(self) -> Document:
@@ -309,6 +310,20 @@ class Shown:
         if not engine.header["entries"]:
             return {"allowed": False, "reason": "limits.entries is off"}
         return {"allowed": True, "reason": None}
+
+    def _rolls(self) -> list[Document]:
+        """Say when selectors change their contracts, the soonest first."""
+        found = self.in_force.universe.rolls if self.in_force else ()
+        return [
+            {
+                "strategy": strategy,
+                "selector": roll.selector,
+                "was": roll.was,
+                "to": roll.to or None,
+                "day": roll.day.isoformat(),
+            }
+            for strategy, roll in sorted(found, key=lambda each: (each[1].day, each[0], each[1].selector))
+        ]
 
     def _strategies(self) -> list[Document]:
         engine = self._trading.engine

@@ -18,6 +18,7 @@ from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import parse_strategy
 from atmand.lang.structure import compile_structure
+from atmand.universe import chosen_by_rule
 
 __all__ = ["RunOff", "finished", "keep_deployed", "last_deployed", "names_of", "open_places", "run_offs"]
 
@@ -67,7 +68,7 @@ def run_offs(
         else:
             why = "instrument removed"
             keys = {key for key in keys if not names_of(key) & set(next_one.file.strategy.universe)}
-            if not keys:
+            if not keys or chosen_by_rule(next_one):  # what a rule chose stays with its book when the rule goes on
                 continue
         name = _free_name(one.book, used)
         used.append(name)

@@ -53,7 +53,7 @@ from atmand.ledger.fold import Opening
 from atmand.ledger.past import Past, PastDay, save_past
 from atmand.ledger.writer import LedgerWriter
 from atmand.market.sessions import Window
-from atmand.opening import Universe, book_limits, session_windows, terms_of
+from atmand.opening import book_limits, session_windows, terms_of
 from atmand.params.resolve import Resolution
 from atmand.past import FoldedPast
 from atmand.portfolio import Money, portfolio_limits, with_sectors
@@ -62,6 +62,7 @@ from atmand.sequencer import Sequencer, audit_drafts
 from atmand.settings import Settings
 from atmand.start import kernel_digest
 from atmand.switches import SWITCHES, Switches
+from atmand.universe import Universe
 from atmand.wiring import JOURNAL, SNAPSHOTS, ProgramStore, engine_on
 
 __all__ = ["Trading"]

@@ -27,7 +27,7 @@ __all__ = ["PAGE", "Report", "Spread", "Target", "count", "interleaved", "micros
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _ORDER: Final = (
     "backtest", "sweep", "indicators", "costs", "decode", "frames", "scale", "fold", "loops", "start", "ledger", "load",
-    "reload", "store",
+    "reload", "store", "instruments",
 )  # fmt: skip
 _TARGET: Final = "<!-- target | "
 _PREAMBLE: Final = """# Performance

@@ -29,6 +29,7 @@ from atmand.lang.types import Type
 from atmand.logs import LogSettings
 from atmand.market.cost_table import CHARGES, PLANS, SEGMENTS, Row, rows_of
 from atmand.market.session_table import Hours, Phase, SessionTable, Stretch, parse_table
+from atmand.market.settings import InstrumentSettings
 from atmand.market.tables import load_table
 from atmand.portfolio import PortfolioSettings
 from atmand.research.settings import ResearchSettings
@@ -51,6 +52,7 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "feed.kite": KiteFeedSettings,
     "simulator": SimulatorSettings,
     "market": MarketSettings,
+    "instruments": InstrumentSettings,
     "accounts.NAME": AccountSettings,
     "strategies.NAME": StrategySettings,
     "limits": LimitSettings,

@@ -15,11 +15,13 @@ from atmand.lang.program import Deployment
 from atmand.lang.source import StrategyError
 from atmand.lang.strategy import parse_strategy
 from atmand.market.costs import CostsError
-from atmand.market.instruments import KITE_COLUMNS
-from atmand.opening import check_costs, terms_of, universe_of
+from atmand.market.kite_dump import KITE_COLUMNS, parse_kite_dump
+from atmand.market.universe import Listing
+from atmand.opening import check_costs, terms_of
 from atmand.research.backtest import instruments_of, pairs_of
 from atmand.settings import load
 from atmand.sim.universe import dump_csv, seeded_listings
+from atmand.universe import universe_of
 
 TEXT = """name = "one"
 universe = [
@@ -37,9 +39,13 @@ def deployed(text: str) -> list[Deployment]:
     return [Deployment(parse_strategy(text, "one.toml"))]
 
 
-def dump() -> str:
+def listing_of(dump: str) -> Listing:
+    return Listing(parse_kite_dump(dump), date(2026, 7, 6))
+
+
+def seeded() -> Listing:
     rows = seeded_listings()
-    return dump_csv(rows, [100_000] * len(rows), [5] * len(rows))
+    return listing_of(dump_csv(rows, [100_000] * len(rows), [5] * len(rows)))
 
 
 @pytest.mark.parametrize("listed", ["the broker's", "the bars'"])
@@ -48,7 +54,7 @@ def test_two_names_of_one_instrument_are_refused_at_the_second(listed: str) -> N
         if listed == "the bars'":
             pairs_of(deployed(TEXT), instruments_of(["NSE:TCS", "NSE:INFY"]))
         else:
-            universe_of(deployed(TEXT), dump(), lenient=False)
+            universe_of(deployed(TEXT), seeded(), lenient=False)
     first, *_, caret = str(refused.value).split("\n")
     assert first == "one.toml:4:5: universe: NSE:TCS and NSE:EQ:TCS are both NSE:EQ:TCS; name it once"
     assert caret == "        ^"
@@ -56,7 +62,7 @@ def test_two_names_of_one_instrument_are_refused_at_the_second(listed: str) -> N
 
 def test_two_strategies_may_trade_one_instrument() -> None:
     once = TEXT.replace('    "NSE:EQ:TCS",\n', "")
-    universe = universe_of(deployed(once) + deployed(TEXT.replace('"NSE:TCS", ', "")), dump(), lenient=False)
+    universe = universe_of(deployed(once) + deployed(TEXT.replace('"NSE:TCS", ', "")), seeded(), lenient=False)
     assert sorted(book for book, _ in universe.pairs) == [0, 0, 1, 1]
     assert {place for book, place in universe.pairs if book == 0} == {place for book, place in universe.pairs if book}
 
@@ -100,10 +106,10 @@ def deployment(product: str, *universe: str) -> Deployment:
 )  # fmt: skip
 def test_the_dump_decides_what_a_product_may_hold(product: str, name: str, refused: str) -> None:
     if not refused:
-        assert len(universe_of([deployment(product, name)], DUMP, lenient=False).pairs) == 1
+        assert len(universe_of([deployment(product, name)], listing_of(DUMP), lenient=False).pairs) == 1
         return
     with pytest.raises(AtmandError) as error:
-        universe_of([deployment(product, name)], DUMP, lenient=False)
+        universe_of([deployment(product, name)], listing_of(DUMP), lenient=False)
     assert str(error.value).startswith(refused)
 
 

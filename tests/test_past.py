@@ -17,9 +17,9 @@ from atmand.lang.program import Deployment, generate
 from atmand.lang.strategy import parse_strategy
 from atmand.market.instruments import Instrument
 from atmand.market.sessions import ns
-from atmand.opening import Universe
 from atmand.past import Candles, FoldedPast, fetch_past, fold_past
 from atmand.settings import Settings, load
+from atmand.universe import Universe
 
 DAYS = (date(2026, 7, 1), date(2026, 7, 2), date(2026, 7, 3))
 MINUTES = 375

@@ -135,6 +135,16 @@ class EntriesAllowed(Shape):
     reason: str | None
 
 
+class RollStatus(Shape):
+    strategy: str
+    selector: str
+    was: str
+    to: str | None
+    """Null where no later contract is listed yet."""
+    day: str
+    """The first session of the other contract."""
+
+
 class Status(Answer):
     """`/v1/status`: where everything stands."""
 
@@ -159,6 +169,8 @@ class Status(Answer):
     entries: EntriesAllowed
     accounts: list[AccountStatus]
     strategies: list[StrategyStatus]
+    rolls: list[RollStatus]
+    """When selectors change their contracts, the soonest first."""
 
 
 class Position(Shape):

@@ -151,6 +151,8 @@ def _nearest_quoted(t, underlying, leg, expiry_ns):  # type: ignore[no-untyped-d
         row = instrument_at(t, index)
         if row.bid[0].price <= 0 or row.ask[0].price <= 0:
             continue
+        if header_of(t).time_ns - row.tick_ns > header_of(t).stale_ns:
+            continue  # it has left the strikes that are subscribed: that quote is gone
         premium = 0.5 * (row.bid[0].price + row.ask[0].price) / row.price_scale
         value = premium if leg.strike_rule == _PREMIUM else _delta_of(t, row, premium, forward)
         away = abs(value - leg.strike_value)

@@ -15,7 +15,7 @@ from atmand.core.audit import emit
 from atmand.core.exits import distance, take_terms
 from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, header_of, instrument_at, pair_at, proposal_at, verdict_at
+from atmand.core.layout import book_at, group_at, header_of, instrument_at, pair_at, proposal_at, verdict_at
 from atmand.core.legs import group_refusal, on_group_bar, open_group
 from atmand.core.matching import request_exit, request_reduction, submit
 from atmand.core.netting import net_orders
@@ -24,9 +24,10 @@ from atmand.core.portfolio import propose, take_proposals, withdraw
 from atmand.core.records import Kind
 from atmand.core.risk import entry_refusal
 from atmand.core.sizing import entry_limit, units_wanted, whole_lots
+from atmand.core.waiting import recall, waits_on
 from atmand.core.words import OrderKind, Percent, Purpose, Reason, StepFlag
 
-__all__ = ["decide", "hold", "mark_books", "needs_decision", "settle", "value_books"]
+__all__ = ["decide", "enter_group", "hold", "mark_books", "needs_decision", "settle", "value_books"]
 
 _0: Final = np.int64(0)
 _1: Final = np.int64(1)
@@ -50,6 +51,8 @@ _ADD: Final = np.int64(Reason.ADD)
 _REPLACED: Final = np.int64(Reason.REPLACED)
 _COOLDOWN: Final = np.int64(Reason.COOLDOWN)
 _TRADES_A_DAY: Final = np.int64(Reason.TRADES_A_DAY)
+_NO_QUOTE: Final = np.int64(Reason.NO_QUOTE)
+_STALE: Final = np.int64(Reason.STALE)
 _CAPACITY: Final = np.int64(Reason.CAPACITY)
 _MARKET: Final = np.int64(OrderKind.MARKET)
 _LIMIT: Final = np.int64(OrderKind.LIMIT)
@@ -80,6 +83,8 @@ def decide(t, pair_index, bar):  # type: ignore[no-untyped-def]
     if header_of(t).decisions == 0:
         return
     withdraw(t, pair_index)
+    if pair.group_row >= 0 and pair.structure >= 0:
+        _end_wait(t, pair_index)
     if pair.group != 0:
         on_group_bar(t, pair_index, bar.marks, flags & _EXIT_LONG)
         return
@@ -168,7 +173,7 @@ def settle(t):  # type: ignore[no-untyped-def]
     for place in range(take_proposals(t)):
         index = proposal_at(t, place).row
         if pair_at(t, index).group_row >= 0:
-            _enter_group(t, index)
+            enter_group(t, index)
         elif pair_at(t, index).quantity == 0:
             _enter(t, index)
         else:
@@ -194,14 +199,31 @@ def _enter(t, pair_index):  # type: ignore[no-untyped-def]
     _send(t, pair_index, limit, _RULE)
 
 
-@kernel
-def _enter_group(t, pair_index):  # type: ignore[no-untyped-def]
-    """Check and enter all legs of a proposed group, or none; the decision is the underlying's."""
+@routine
+def enter_group(t, pair_index):  # type: ignore[no-untyped-def]
+    """Check and enter all legs of a proposed group, or none; the decision is the underlying's.
+
+    Where only quotes are missing it waits for them as long as an unfilled entry may, and is decided then.
+    """
     pair = pair_at(t, pair_index)
     reason = group_refusal(t, pair_index, pair.proposed_units, pair.proposed_marks)
+    if reason in (_NO_QUOTE, _STALE) and waits_on(t, pair_index):
+        pair.blocked = reason
+        return
+    group_at(t, pair.group_row).waits_ns = 0
     _audit_decision(t, pair_index, reason)
     if reason == 0:
         open_group(t, pair_index)
+
+
+@kernel
+def _end_wait(t, pair_index):  # type: ignore[no-untyped-def]
+    """Refuse a group that still waits when the next bar is judged: that one speaks now."""
+    group = group_at(t, pair_at(t, pair_index).group_row)
+    if group.waits_ns > 0:
+        recall(t, pair_at(t, pair_index).group_row)
+        group.waits_ns = 0
+        _audit_decision(t, pair_index, _NO_QUOTE)
 
 
 @kernel

@@ -16,6 +16,7 @@ __all__ = ["contracts_of", "fill_contracts", "fill_groups", "groups_document", "
 
 _GROUP_STATE: Final = ("id", "realised_paise", "best_paise", "leaving")
 _LEG_STATE: Final = ("state", "units", "entries", "cost")
+_WAITING: Final = ("waits_ns", "wanted_side", "wanted_units", "wanted_close", "wanted_bar_ns", "wanted_marks")
 _AMOUNTS: Final = ("loss", "target", "trail")
 
 
@@ -82,19 +83,19 @@ def groups_document(
     books: Sequence[str],
     keys: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Write the open groups down by the names of their books, underlyings and contracts."""
+    """Write the groups that are open or wait down by the names of their books, underlyings and contracts."""
     return [
         {
             "book": books[pairs[int(group["pair"])][0]],
             "instrument": keys[pairs[int(group["pair"])][1]],
-            **{name: int(group[name]) for name in _GROUP_STATE},
+            **{name: int(group[name]) for name in (*_GROUP_STATE, *_WAITING)},
             "legs": [
                 {"contract": keys[pairs[int(leg["pair"])][1]], **{name: int(leg[name]) for name in _LEG_STATE}}
                 for leg in legs[int(group["first_leg"]) : int(group["first_leg"] + group["legs"])]
             ],
         }
         for group in groups
-        if group["id"]
+        if group["id"] or group["waits_ns"]
     ]
 
 
@@ -112,6 +113,11 @@ def load_groups(
     for document in documents:
         place = places.get((document["book"], document["instrument"]), -1)
         row = int(pairs["group_row"][place]) if place >= 0 else -1
+        if row >= 0:
+            for name in _WAITING:
+                groups[name][row] = document.get(name, 0)
+        if not document["id"]:
+            continue
         chosen = [places.get((document["book"], leg["contract"]), -1) for leg in document["legs"]]
         if row < 0 or len(chosen) != groups["legs"][row] or min(chosen) < 0:
             continue

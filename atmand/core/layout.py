@@ -202,9 +202,14 @@ GROUP: Final = np.dtype(
         *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving"),
         *_rows("loss_slot", "target_slot", "trail_slot"),
         *[(name, "f8") for name in ("loss", "target", "trail")],
+        *_rows("waits_ns", "wanted_side", "wanted_units", "wanted_close", "wanted_bar_ns", "wanted_marks"),
     ]
 )
-"""A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit."""
+"""A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit.
+
+`waits_ns` is until when a proposed group waits for the quotes of its legs, 0 while none does; `wanted_*` is what was
+proposed.
+"""
 
 LEG: Final = np.dtype(
     [

@@ -39,6 +39,7 @@ _BY_SUM_STOP: Final = np.int64(Reason.COMBINED_STOP)
 _BY_SUM_TARGET: Final = np.int64(Reason.COMBINED_TARGET)
 _BY_SUM_TRAIL: Final = np.int64(Reason.COMBINED_TRAIL)
 _BY_EXPIRY: Final = np.int64(Reason.EXPIRY)
+_NO_QUOTE: Final = np.int64(Reason.NO_QUOTE)
 _NO_CONTRACT: Final = np.int64(Reason.NO_CONTRACT)
 _CLASH: Final = np.int64(Reason.LEG_CLASH)
 _OPEN_POSITIONS: Final = np.int64(Reason.OPEN_POSITIONS)
@@ -80,6 +81,8 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
         reason = order_refusal(t, leg.pair, leg.side, leg.units, limit, marks)
         if reason != _NONE:
             return reason
+        if instrument.bid[0].price <= 0 or instrument.ask[0].price <= 0:
+            return _NO_QUOTE
         count += 1
         value += leg.units * limit
         net += leg.side * leg.units * limit

@@ -135,9 +135,12 @@ def session_draft(terms: SessionTerms) -> Draft:
 
 
 def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes = b"") -> Draft:
-    """Write the INSTRUMENTS record's body from (instrument, group of session windows) pairs."""
+    """Write the INSTRUMENTS record's body from (instrument, group of session windows) pairs.
+
+    `dump` is the sha256 of the dump that they come from.
+    """
     head = np.zeros(1, INSTRUMENTS_HEAD)
-    head["dump"] = np.frombuffer(hashlib.sha256(dump).digest(), np.uint8)
+    head["dump"] = np.frombuffer(dump or hashlib.sha256().digest(), np.uint8)
     rows = np.zeros(len(instruments), INSTRUMENTS_ROW)
     places = {instrument.key: place for place, (instrument, _) in enumerate(instruments)}
     sectors = sorted({instrument.sector for instrument, _ in instruments} - {""})

@@ -19,8 +19,9 @@ from atmand.core.bars import (
     older_tick_into_bars,
     tick_into_bars,
 )
+from atmand.core.decide import enter_group
 from atmand.core.jit import kernel, routine, rows_at
-from atmand.core.layout import account_at, book_at, header_of, instrument_at, pair_at, token_at
+from atmand.core.layout import account_at, book_at, group_at, header_of, instrument_at, pair_at, token_at
 from atmand.core.legs import watch_contract, watch_groups
 from atmand.core.matching import expire_orders, is_calm, meet_market, request_exit
 from atmand.core.netting import net_orders
@@ -38,6 +39,7 @@ from atmand.core.records import (
     Command,
 )
 from atmand.core.ticks import DEPTH, TICK
+from atmand.core.waiting import next_wait_ns, recall
 from atmand.core.words import Reason
 
 __all__ = [
@@ -121,7 +123,28 @@ def timed_events(t):  # type: ignore[no-untyped-def]
     if h.decisions:
         due_ns = min(due_ns, expire_orders(t, h.session_ended))
         due_ns = min(due_ns, watch_groups(t))
+        _retry_groups(t)
+        due_ns = min(due_ns, next_wait_ns(t))
     h.next_due_ns = due_ns
+
+
+@kernel
+def _retry_groups(t):  # type: ignore[no-untyped-def]
+    """Decide the groups that have waited for quotes long enough."""
+    for row in range(header_of(t).groups_n):
+        if 0 < group_at(t, row).waits_ns <= header_of(t).time_ns:
+            enter_group(t, recall(t, row))
+
+
+@kernel
+def _retry_contract(t, instrument_index):  # type: ignore[no-untyped-def]
+    """Try the groups again that wait for quotes and may trade the contract that ticks."""
+    index = instrument_at(t, instrument_index).first_pair
+    while index >= 0:
+        row = pair_at(t, index).group_row
+        if row >= 0 and group_at(t, row).waits_ns > 0:
+            enter_group(t, recall(t, row))
+        index = pair_at(t, index).next_in_instrument
 
 
 @kernel
@@ -192,6 +215,7 @@ def _on_tick(t, tick):  # type: ignore[no-untyped-def]
                 meet_market(t, index)
             if instrument.underlying >= 0:
                 watch_contract(t, index)
+                _retry_contract(t, index)
             if h.stirred:
                 net_orders(t)
     else:

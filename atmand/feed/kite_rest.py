@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
@@ -38,6 +38,9 @@ _INDIA: Final = timezone(timedelta(hours=5, minutes=30))
 _TOO_MANY: Final = 429
 _PASSING: Final = frozenset({_TOO_MANY, 502, 503, 504})
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_QUOTE_NAMES: Final = 500
+"""Names in one request for last prices; the broker takes 1,000, and a line of so many is long enough."""
+_Query = Mapping[str, str] | Sequence[tuple[str, str]]
 _RETRY_START_S: Final = 1.0
 _RETRY_CAP_S: Final = 15.0
 _TOTAL_TIMEOUTS: Final = 10
@@ -145,6 +148,18 @@ class KiteRest:
             raise FeedUnreachableError("kite instruments", "the answer is not the instruments table", "try again later")
         return text
 
+    async def last_prices(self, names: Sequence[str]) -> dict[str, float]:
+        """Return last prices in rupees by `EXCHANGE:SYMBOL`; what the broker does not know is left out."""
+        found: dict[str, float] = {}
+        for first in range(0, len(names), _QUOTE_NAMES):
+            asked = [("i", name) for name in names[first : first + _QUOTE_NAMES]]
+            data = _json(await self._get("/quote/ltp", asked))["data"]
+            try:
+                found |= {str(name): float(row["last_price"]) for name, row in data.items()}
+            except (AttributeError, KeyError, TypeError, ValueError):
+                raise FeedUnreachableError("kite quotes", "the answer holds no prices", "try again later") from None
+        return found
+
     async def history(self, token: int, from_ns: int, to_ns: int, interval: str = "minute") -> NDArray[np.void]:
         """Return the candles that start from `from_ns` (included) to `to_ns` (not included), in order, each once.
 
@@ -179,7 +194,7 @@ class KiteRest:
         except (KeyError, TypeError, AttributeError):
             raise FeedUnreachableError("kite session", "the answer holds no access token", "log in again") from None
 
-    async def _get(self, path: str, query: Mapping[str, str]) -> bytes:
+    async def _get(self, path: str, query: _Query) -> bytes:
         key = self._settings.api_key.get_secret_value()
         return await self._call("GET", path, query=query, authorization=f"token {key}:{self._token_source()}")
 
@@ -188,7 +203,7 @@ class KiteRest:
         method: str,
         path: str,
         *,
-        query: Mapping[str, str] | None = None,
+        query: _Query | None = None,
         form: Mapping[str, str] | None = None,
         authorization: str | None = None,
     ) -> bytes:

@@ -1,4 +1,4 @@
-"""Which instruments are recorded: names, and patterns over the day's dump, such as a whole option chain.
+"""Which instruments are recorded: names and selectors, and patterns over the day's listing, such as a whole chain.
 
 The daemon resolves `[record] universe` here once a session, so that a chain follows its expiries from day to day.
 """
@@ -6,38 +6,43 @@ The daemon resolves `[record] universe` here once a session, so that a chain fol
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import translate
 
-from atmand.market.instruments import Instrument, InstrumentError, resolve_all
+import numpy as np
+
+from atmand.market.instruments import Instrument, InstrumentError
+from atmand.market.universe import Listing, choose
 
 __all__ = ["recorded"]
 
 
-def recorded(universe: Sequence[str], listed: Sequence[Instrument], *, expiries: int, most: int) -> list[Instrument]:
-    """Return the instruments that names and patterns mean: a pattern is a durable key with `*`.
+def recorded(universe: Sequence[str], listing: Listing, *, expiries: int, most: int) -> list[Instrument]:
+    """Return the instruments that names, selectors and patterns mean: a pattern is a durable key with `*`.
 
     Of the derivatives that a pattern finds, only those of the `expiries` nearest expiries of each underlying are taken.
     InstrumentError where a pattern finds nothing, or more than `most`.
     """
-    names = [name for name in universe if "*" not in name]
-    found = resolve_all(names, listed)
-    for pattern in universe:
-        if "*" in pattern:
-            found += _matching(pattern, listed, expiries, most)
+    found: list[Instrument] = []
+    for name in universe:
+        found += _matching(name, listing, expiries, most) if "*" in name else choose(name, listing)
     return list({instrument.key: instrument for instrument in found}.values())
 
 
-def _matching(pattern: str, listed: Iterable[Instrument], expiries: int, most: int) -> list[Instrument]:
-    matches = re.compile(translate(pattern)).match
-    found = [instrument for instrument in listed if matches(instrument.key)]
-    ends: dict[str, set[object]] = {}
-    for one in found:
-        if one.expiry is not None:
-            ends.setdefault(one.underlying, set()).add(one.expiry)
-    nearest = {name: sorted(days, key=str)[:expiries] for name, days in ends.items()}
-    found = [one for one in found if one.expiry is None or one.expiry in nearest[one.underlying]]
-    if not found:
+def _matching(pattern: str, listing: Listing, expiries: int, most: int) -> list[Instrument]:
+    rows = listing.catalogue.rows
+    matches = re.compile(translate(pattern).encode()).match
+    found = np.array([row for row, key in enumerate(rows["key"].tolist()) if matches(key)], np.intp)
+    alive = (rows["expiry"][found] == 0) | (rows["expiry"][found] >= listing.day.toordinal())
+    found = found[alive]
+    kept = np.ones(len(found), bool)
+    for underlying in np.unique(rows["underlying"][found]):
+        if underlying:
+            of = rows["underlying"][found] == underlying
+            nearest = np.unique(rows["expiry"][found[of]])[:expiries]
+            kept[of] = np.isin(rows["expiry"][found[of]], nearest)
+    found = found[kept]
+    if not len(found):
         raise InstrumentError(
             f"record {pattern!r}", "finds no instrument", "write a durable key with *: NSE:OPT:NIFTY:*"
         )
@@ -45,4 +50,4 @@ def _matching(pattern: str, listed: Iterable[Instrument], expiries: int, most: i
         raise InstrumentError(
             f"record {pattern!r}", f"finds {len(found)} instruments", f"narrow it, or raise record.most from {most}"
         )
-    return found
+    return listing.catalogue.instruments(found)

@@ -13,8 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from atmand.core.manifest import Amount, LegPlan
 from atmand.core.words import ExpiryRule, StrikeRule
+from atmand.market.universe import ChainNeed
 
-__all__ = ["MAX_LEGS", "Combined", "Leg", "amount_error", "combined_amounts", "leg_plans"]
+__all__ = ["MAX_LEGS", "Combined", "Leg", "amount_error", "chain_need", "combined_amounts", "leg_plans"]
 
 MAX_LEGS: Final = 8
 _STRIKE: Final = re.compile(r"^(?:(atm)\s*(?:([+-])\s*(\d{1,3}))?|(delta|premium|percent)\s+(\d+(?:\.\d+)?))$")
@@ -130,6 +131,17 @@ def _objection(text: str | None, params: Mapping[str, Any]) -> str:
 def leg_plans(legs: tuple[Leg, ...], params: tuple[str, ...]) -> tuple[LegPlan, ...]:
     """Write legs down as the kernel reads them; `params` are the structure's parameters by slot."""
     return tuple(_plan(leg, params) for leg in legs)
+
+
+def chain_need(legs: tuple[Leg, ...]) -> ChainNeed:
+    """Return what legs may choose from a chain, so that a session lists it."""
+    strikes = [_strike(leg.strike) for leg in legs if leg.strike]
+    return ChainNeed(
+        frozenset(_RIGHTS[leg.right] for leg in legs),
+        frozenset(leg.expiry for leg in legs),
+        max((abs(int(value)) for rule, value in strikes if rule is StrikeRule.ATM), default=0),
+        max((value for rule, value in strikes if rule is StrikeRule.PERCENT), default=0.0),
+    )
 
 
 def combined_amounts(combined: Combined | None, params: tuple[str, ...]) -> tuple[Amount, Amount, Amount]:

@@ -14,12 +14,13 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from atmand.errors import AtmandError
 from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
 from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.market.products import kind_of_name, product_refusal
+from atmand.market.selectors import SelectorError, selector_of
 
 __all__ = [
     "Parameter",
@@ -177,6 +178,16 @@ class Strategy(_Table):
     size: Size
     legs: tuple[Leg, ...] = Field(default=(), max_length=MAX_LEGS)
     combined: Combined | None = None
+
+    @field_validator("universe")
+    @classmethod
+    def _selectors(cls, universe: tuple[str, ...]) -> tuple[str, ...]:
+        for text in universe:
+            try:
+                selector_of(text)
+            except SelectorError as error:
+                raise ValueError(str(error)) from None
+        return universe
 
     @property
     def period_ns(self) -> int:

@@ -24,6 +24,7 @@ from atmand.lang.strategy import refuse_repeated
 from atmand.lang.structure import instruments_named
 from atmand.ledger.trades import Trade, TradeFold, decision_digest, trades_of
 from atmand.market.instruments import Instrument, resolve_all
+from atmand.market.selectors import selector_of
 from atmand.market.sessions import FUTURES, WITH_DERIVATIVES, WITHOUT_DERIVATIVES
 from atmand.research.bar_driver import BarDriver, DrivenMarket, days_of, in_sessions, session_windows
 from atmand.research.batch import Batch, is_batchable
@@ -195,6 +196,15 @@ def instruments_of(symbols: Sequence[str]) -> list[Instrument]:
     ]  # fmt: skip
 
 
+def _refuse_selectors(deployment: Deployment) -> None:
+    """Refuse what only a day's instruments can tell: bars of a file know nothing of members, volumes and expiries."""
+    for name in deployment.file.strategy.universe:
+        if selector_of(name) is not None:
+            where = f"strategy {deployment.file.strategy.name}"
+            what = f"{name} means other instruments from day to day, and bars do not say which"
+            raise AtmandError(where, what, "name the instruments of the data with --instrument")
+
+
 def groups_of(symbols: Sequence[str], times: NDArray[np.int64], present: NDArray[np.bool_]) -> list[int]:
     """Return the group of session windows of each symbol: a contract's own, a share's as its bars show.
 
@@ -218,6 +228,7 @@ def pairs_of(deployments: Sequence[Deployment], instruments: Sequence[Instrument
     known = {f"{instrument.exchange}:{instrument.symbol}" for instrument in instruments} | set(keys)
     pairs: list[tuple[int, int]] = []
     for book, deployment in enumerate(deployments):
+        _refuse_selectors(deployment)
         names = [name for name in deployment.file.strategy.universe if name in known]
         if not names:
             raise AtmandError(

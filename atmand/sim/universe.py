@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from atmand.market.instruments import parse_kite_dump, session_group, underlyings
+from atmand.market.instruments import session_group
+from atmand.market.kite_dump import parse_kite_dump
 
 __all__ = ["COMPANIES", "INDICES", "SEGMENT_BSE", "SEGMENT_INDEX", "SEGMENT_NSE", "Company", "IndexFact", "Listing"]
 __all__ += ["dump_csv", "seeded_listings", "session_groups"]
@@ -186,9 +187,9 @@ def seeded_listings() -> tuple[Listing, ...]:
 def session_groups(listings: Sequence[Listing]) -> list[int]:
     """Return the group of session windows of each listing, as a client finds it in the dump of them."""
     nothing = [0] * len(listings)
-    rows = parse_kite_dump(dump_csv(listings, nothing, nothing))
-    names = underlyings(rows)
-    return [session_group(row, names) for row in rows]
+    listed = parse_kite_dump(dump_csv(listings, nothing, nothing))
+    names = listed.names_with_derivatives()
+    return [session_group(row, names) for row in listed.instruments()]
 
 
 _COLUMNS: Final = (

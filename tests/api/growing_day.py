@@ -169,6 +169,15 @@ class GrowingDay:
                 {"name": "paper", **self._statistics(sum(self._equity.values()), sum(self._opening.values()), 2, None)}
             ],
             "strategies": strategies,
+            "rolls": [
+                {
+                    "strategy": self.names[0],
+                    "selector": "NFO:NIFTY:FUT:near",
+                    "was": "NSE:FUT:NIFTY:2026-07-28",
+                    "to": "NSE:FUT:NIFTY:2026-08-25",
+                    "day": "2026-07-29",
+                }
+            ],
         }
 
     def _strategy(self, index: int, name: str) -> dict[str, Any]:

@@ -25,10 +25,10 @@ from atmand.errors import DamagedError
 from atmand.journal import read
 from atmand.journal.inspect import as_json
 from atmand.ledger.trades import market_time
-from atmand.opening import Universe
 from atmand.settings import Settings, load
 from atmand.switches import SWITCHES
 from atmand.trading import Trading
+from atmand.universe import Universe
 
 ME = Sender(0xBEEF, "me")
 NOON = OPEN + 3 * 3_600 * 10**9

@@ -163,6 +163,18 @@ def test_the_strangle_sells_the_premium_nearest_to_what_is_wanted_in_a_later_exp
     assert market.held() == {(24_200, 1): -2 * LOT, (23_800, -1): -2 * LOT}
 
 
+def test_a_strike_that_is_not_subscribed_any_more_is_not_chosen_by_its_last_quote() -> None:
+    """At 60 rupees stood 24,200; its quote is older than `stale_after_s`, and the next best that ticks is taken."""
+    market = Options("strangle_premium", stale_ns=60_000_000_000)
+    market.quote(15 * 60 - 40, 24_200, 1, 60.0)
+    for strike, right, price in ((24_100, 1, 80.0), (24_300, 1, 45.0), (23_800, -1, 60.0)):
+        market.quote(15 * 60 + 20, strike, right, price)
+    market.minute(15, SPOT, packet=32)
+    for strike, right, price in ((24_200, 1, 60.0), (24_300, 1, 45.0), (23_800, -1, 60.0)):
+        market.quote(15 * 60 + 62, strike, right, price)
+    assert market.held() == {(24_300, 1): -2 * LOT, (23_800, -1): -2 * LOT}
+
+
 def strangle() -> Options:
     market = Options("strangle_premium")
     market.chain_at(15 * 60 + 20)
@@ -262,9 +274,58 @@ def test_a_leg_that_cannot_be_entered_refuses_the_whole_group() -> None:
     market.chain_at(320)
     market.quote(321, 24_000, -1, 100.0, bid=[])
     market.minute(5, SPOT, packet=32)
+    assert market.reasons() == [] and market.pair()["blocked"] == Reason.NO_QUOTE
+    market.timer(361 + 29.9)
+    assert market.reasons() == []
+    market.timer(361 + 30.1)
     assert market.reasons() == [Reason.NO_QUOTE]
     assert len(market.audit(Kind.AUDIT_INTENT)) == 0
     assert market.pair()["blocked"] == Reason.NO_QUOTE
+    market.chain_at(400)
+    assert len(market.audit(Kind.AUDIT_INTENT)) == 0
+
+
+@pytest.mark.parametrize("missing", ["bid", "ask"])
+def test_a_group_waits_until_its_legs_are_quoted_on_both_sides(missing: str) -> None:
+    """Both legs are sold at the bid; without an ask there is no telling what leaving again would cost."""
+    market = Options("straddle_0920")
+    market.chain_at(320)
+    market.quote(321, 24_000, -1, 100.0, **{missing: []})
+    market.minute(5, SPOT, packet=32)
+    market.quote(370, 24_000, 1, 101.0)  # the other leg's ticks change nothing
+    assert market.reasons() == [] and market.group()["waits_ns"] > 0
+    rows = market.quote(372, 24_000, -1, 100.0)
+    intents = rows[rows["kind"] == Kind.AUDIT_INTENT]
+    assert len(intents) == 2 and market.group()["waits_ns"] == 0
+    (decision,) = market.audit(Kind.AUDIT_DECISION)
+    assert decision["reason"] == Reason.NONE and decision["cause"] == intents["cause"][0]
+    market.chain_at(375)
+    assert market.held() == STRADDLE
+
+
+def test_a_bar_that_closes_ends_the_wait_of_the_one_before() -> None:
+    market = Options("straddle_0920", entry_wait_ns=600_000_000_000)
+    market.chain_at(320)
+    market.quote(321, 24_000, -1, 100.0, bid=[])
+    market.minute(5, SPOT, packet=32)
+    waits_ns = int(market.group()["waits_ns"])
+    market.minute(6, SPOT, packet=32)
+    assert market.reasons()[0] == Reason.NO_QUOTE
+    assert market.group()["waits_ns"] in (0, waits_ns + MINUTE)
+
+
+def test_a_group_that_waits_goes_on_after_a_restart() -> None:
+    market = Options("straddle_0920")
+    market.chain_at(320)
+    market.quote(321, 24_000, -1, 100.0, bid=[])
+    market.minute(5, SPOT, packet=32)
+    document = books_document(market.engine.layout)
+    waited = {name: int(market.group()[name]) for name in market.group().dtype.names if name.startswith("wa")}
+
+    again = Options("straddle_0920")
+    load_books(again.engine.layout, document)
+    assert {name: int(again.group()[name]) for name in waited} == waited and waited["wanted_units"] == 1
+    assert again.group()["id"] == 0
 
 
 @pytest.mark.parametrize(

@@ -302,3 +302,25 @@ async def test_a_redirect_does_not_carry_the_token_elsewhere() -> None:
         with pytest.raises(FeedUnreachableError, match="HTTP 302"):
             await rest.instruments()
     assert len(rest.seen) == 1
+
+
+async def test_last_prices_are_asked_for_by_name_in_parts() -> None:
+    def answer(request: web.Request) -> web.Response:
+        names = request.query.getall("i")
+        known = {name: {"instrument_token": 1, "last_price": 24012.4} for name in names if name != "NSE:NOBODY"}
+        return web.json_response({"status": "success", "data": known})
+
+    names = ["NSE:NIFTY 50", "NSE:M&M", "NSE:NOBODY", *(f"NSE:S{at}" for at in range(600))]
+    async with client(answer) as rest:
+        found = await rest.last_prices(names)
+        assert [len(request.query.getall("i")) for request in rest.seen] == [500, 103]
+        assert rest.seen[0].path == "/quote/ltp" and rest.seen[0].query.getall("i")[:2] == ["NSE:NIFTY 50", "NSE:M&M"]
+        assert found == dict.fromkeys((name for name in names if name != "NSE:NOBODY"), 24012.4)
+        assert await rest.last_prices([]) == {}
+
+
+@pytest.mark.parametrize("data", [[], {"NSE:INFY": {}}, {"NSE:INFY": {"last_price": "much"}}, {"NSE:INFY": None}])
+async def test_an_answer_without_prices_is_refused(data: object) -> None:
+    async with client(lambda _: web.json_response({"status": "success", "data": data})) as rest:
+        with pytest.raises(FeedUnreachableError, match="the answer holds no prices"):
+            await rest.last_prices(["NSE:INFY"])

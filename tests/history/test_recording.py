@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,23 +11,37 @@ from atmand.history.recording import recorded
 from atmand.history.settings import RecordSettings
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import parse_strategy
-from atmand.market.instruments import Instrument, InstrumentError
-from atmand.opening import universe_of
+from atmand.market.instruments import InstrumentError
+from atmand.market.kite_dump import KITE_COLUMNS, parse_kite_dump
+from atmand.market.universe import Listing
+from atmand.universe import universe_of
 
-SHARE = Instrument(
-    key="NSE:EQ:INFY", isin="", token=257, exchange="NSE", segment="EQ", symbol="INFY", name="INFOSYS", price_scale=100,
-    tick=5, lot=1, freeze=0, lower_band=0, upper_band=0, tradable=True, sector="",
-)  # fmt: skip
+DAY = date(2026, 7, 6)
 EXPIRIES = (date(2026, 7, 7), date(2026, 7, 14), date(2026, 7, 28))
 
 
-def option(strike: int, right: str, expiry: date) -> Instrument:
-    key = f"NSE:OPT:NIFTY:{expiry}:{strike}:{right}"
-    return replace(SHARE, key=key, exchange="NFO", segment="OPT", underlying="NSE:INDEX:NIFTY 50", expiry=expiry)
+def row(token: int, symbol: str, name: str, *rest: object) -> str:
+    return ",".join(map(str, (token, token // 256, symbol, name, 0, *rest)))
 
 
-CHAIN = [option(strike, right, day) for day in EXPIRIES for strike in (24_400, 24_500) for right in ("CE", "PE")]
-LISTED = [SHARE, replace(SHARE, key="NSE:EQ:TCS", symbol="TCS"), *CHAIN]
+def option(token: int, strike: int, right: str, expiry: date) -> str:
+    symbol = f"NIFTY{expiry:%y%b%d}{strike}{right}".upper()
+    return row(token, symbol, "NIFTY", expiry, strike, 0.05, 75, right, "NFO-OPT", "NFO")
+
+
+OPTIONS = [(day, strike, right) for day in EXPIRIES for strike in (24_400, 24_500) for right in ("CE", "PE")]
+CHAIN = [f"NSE:OPT:NIFTY:{day}:{strike}:{right}" for day, strike, right in OPTIONS]
+DUMP = "\n".join(
+    [
+        ",".join(KITE_COLUMNS),
+        row(408_065, "INFY", "INFOSYS", "", 0, 0.05, 1, "EQ", "NSE", "NSE"),
+        row(2_953_217, "TCS", "TATA CONSULTANCY", "", 0, 0.05, 1, "EQ", "NSE", "NSE"),
+        row(256_265, "NIFTY 50", "NIFTY 50", "", 0, 0, 1, "EQ", "INDICES", "NSE"),
+        *(option(256 * (40_000 + at), strike, right, day) for at, (day, strike, right) in enumerate(OPTIONS)),
+        "",
+    ]
+)
+LISTED = Listing(parse_kite_dump(DUMP), DAY)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +49,9 @@ LISTED = [SHARE, replace(SHARE, key="NSE:EQ:TCS", symbol="TCS"), *CHAIN]
     [
         (["NSE:INFY", "NSE:EQ:INFY"], 1, ["NSE:EQ:INFY"]),
         (["NSE:EQ:*"], 1, ["NSE:EQ:INFY", "NSE:EQ:TCS"]),
-        (["NSE:OPT:NIFTY:*"], 1, [one.key for one in CHAIN[:4]]),
-        (["NSE:OPT:NIFTY:*:CE"], 2, [one.key for one in CHAIN[:8] if one.key.endswith("CE")]),
-        (["NSE:OPT:NIFTY:2026-07-28:*"], 1, [one.key for one in CHAIN[8:]]),
+        (["NSE:OPT:NIFTY:*"], 1, CHAIN[:4]),
+        (["NSE:OPT:NIFTY:*:CE"], 2, [key for key in CHAIN[:8] if key.endswith("CE")]),
+        (["NSE:OPT:NIFTY:2026-07-28:*"], 1, CHAIN[8:]),
     ],
 )
 def test_names_and_patterns_stand_for_instruments_of_the_dump(
@@ -51,7 +64,7 @@ def test_names_and_patterns_stand_for_instruments_of_the_dump(
     ("universe", "message"),
     [
         (["NSE:OPT:BANKNIFTY:*"], "finds no instrument"),
-        (["NSE:*"], "finds 6 instruments; narrow it, or raise record.most from 5"),
+        (["NSE:*"], "finds 7 instruments; narrow it, or raise record.most from 5"),
         (["NSE:NOBODY"], "not known"),
     ],
 )
@@ -60,19 +73,13 @@ def test_a_pattern_that_finds_nothing_or_too_much_is_refused(universe: list[str]
         recorded(universe, LISTED, expiries=1, most=5)
 
 
-DUMP = (
-    "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,instrument_type,"
-    "segment,exchange\n408065,1594,INFY,INFOSYS,0,,0,0.05,1,EQ,NSE,NSE\n"
-)
-
-
 def test_a_recorder_without_strategies_has_instruments_and_nothing_that_trades_them() -> None:
-    universe = universe_of([], DUMP, lenient=False, record=RecordSettings(universe=("NSE:INFY",)))
+    universe = universe_of([], LISTED, lenient=False, record=RecordSettings(universe=("NSE:INFY",)))
     assert (universe.tokens, universe.pairs) == ([408065], ())
 
 
 def test_a_strategy_that_names_a_former_symbol_trades_the_new_one() -> None:
     text = 'name = "s"\nuniverse = ["NSE:OLD"]\n[entry]\nlong = "close > 1"\n[size]\nquantity = 1\n'
     deployment = Deployment(parse_strategy(text, Path("s.toml")))
-    universe = universe_of([deployment], DUMP, lenient=False, newest={"NSE:OLD": "NSE:EQ:INFY"})
+    universe = universe_of([deployment], LISTED, lenient=False, newest={"NSE:OLD": "NSE:EQ:INFY"})
     assert (universe.tokens, universe.pairs) == ([408065], ((0, 0),))

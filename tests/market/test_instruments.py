@@ -15,17 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atmand.market.instruments import (
-    KITE_COLUMNS,
     InstrumentError,
-    parse_kite_dump,
     price_scale_of,
     resolve,
     resolve_all,
     scaled,
     session_group,
     tick_size,
-    underlyings,
 )
+from atmand.market.kite_dump import KITE_COLUMNS, parse_kite_dump
 
 ROWS = {
     "INFY": "408065,1594,INFY,INFOSYS,0,,0,0.05,1,EQ,NSE,NSE",
@@ -46,7 +44,7 @@ def dump(*names: str, header: str = ",".join(KITE_COLUMNS)) -> str:
     return "\n".join([header, *(ROWS[name] for name in names or ROWS)]) + "\n"
 
 
-ALL = parse_kite_dump(dump())
+ALL = parse_kite_dump(dump()).instruments()
 
 
 def test_keys_are_durable_and_made_of_facts_not_of_symbols() -> None:
@@ -107,7 +105,7 @@ def test_columns_may_come_in_another_order() -> None:
     writer.writeheader()
     writer.writerows(rows)
 
-    assert parse_kite_dump(out.getvalue()) == ALL
+    assert parse_kite_dump(out.getvalue()).instruments() == ALL
 
 
 @pytest.mark.parametrize(
@@ -154,7 +152,7 @@ def test_a_dump_without_a_column_is_refused() -> None:
 @given(st.text(max_size=200))
 def test_no_text_makes_the_parser_fail_otherwise_than_with_its_own_error(text: str) -> None:
     try:
-        parsed = parse_kite_dump(dump("INFY") + text)
+        parsed = parse_kite_dump(dump("INFY") + text).instruments()
     except InstrumentError as error:
         assert "instrument dump, line" in str(error)
     else:
@@ -200,7 +198,7 @@ def test_a_universe_resolves_in_its_own_order() -> None:
 
 
 def test_shares_with_derivatives_have_their_own_session_group() -> None:
-    names = underlyings(ALL)
+    names = parse_kite_dump(dump()).names_with_derivatives()
 
     assert names == {"NIFTY", "INFY", "ITC", "USDINR"}
     assert {found.key for found in ALL if session_group(found, names) == 1} == {"NSE:EQ:INFY", "BSE:EQ:INFY"}
@@ -233,5 +231,5 @@ def test_the_recorded_dumps_parse_into_distinct_keys() -> None:
         pytest.skip("ATMAND_TEST_DATA is not set")
     for name in ("instruments_all.csv", "instruments_nse.csv"):
         text = (Path(data) / "kite" / name).read_text()
-        found = parse_kite_dump(text)
+        found = parse_kite_dump(text).instruments()
         assert len({instrument.key for instrument in found}) == len(found) == text.count("\n") - 1

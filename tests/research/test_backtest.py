@@ -96,6 +96,12 @@ def test_a_strategy_without_any_of_the_datas_shares_is_refused() -> None:
         run_backtest(Backtest([Deployment(file)], made_bars(), [BookLimits(CAPITAL)]))
 
 
+def test_a_selector_is_refused_where_only_bars_are_known() -> None:
+    file = parse_strategy(STRATEGY.replace("AAA", "AAA").replace('"NSE:AAA"', '"INDEX:NIFTY 50"'), "probe.toml")
+    with pytest.raises(AtmandError, match="INDEX:NIFTY 50 means other instruments from day to day"):
+        run_backtest(Backtest([Deployment(file)], made_bars(), [BookLimits(CAPITAL)]))
+
+
 def test_bars_before_the_cost_tables_need_a_date_of_costs() -> None:
     bars = made_bars()
     old = {symbol: rows.copy() for symbol, rows in bars.series.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atmand.market.instruments import parse_kite_dump
+from atmand.market.kite_dump import parse_kite_dump
 from atmand.market.sessions import FUTURES, WITH_DERIVATIVES, WITHOUT_DERIVATIVES, ns
 from atmand.sim.generator import SeededMarket
 from atmand.sim.levels import SimulatorError
@@ -141,7 +141,7 @@ def test_the_dump_is_read_by_our_own_parser_and_keeps_isins_apart(market: Seeded
     rows = {row["instrument_token"]: row for row in csv.DictReader(io.StringIO(text))}
     assert len(rows) == 103
     assert rows["408065"]["tradingsymbol"] == "INFY"
-    keys: dict[str, Any] = {row.key: row for row in parse_kite_dump(text)}
+    keys: dict[str, Any] = {row.key: row for row in parse_kite_dump(text).instruments()}
     assert keys["NSE:EQ:INFY"].tick == reference.tick[3]
     assert not keys["NSE:INDEX:NIFTY 50"].tradable
     assert {row.isin for row in market.listings[:50]} == {row.isin for row in market.listings[50:100]}
