@@ -54,7 +54,7 @@ def _open_market(settings: SimSettings) -> Market:
         text = settings.sessions_file.read_text("utf-8", "replace")
         use_calendar(calendar_with(text, str(settings.sessions_file)))
     if settings.bars is None:
-        return SeededMarket(settings.seed)
+        return SeededMarket(settings.seed, settings.options, settings.corporate_actions)
     # Bars need polars and numba, which the seeded market starts without.
     from atmand.sim.bar_market import BarMarket
 
