@@ -95,11 +95,11 @@ class Chain:
         self.open_after = self._open_interest(terms.today)
         """Units open when the session begins and ends."""
 
-    def worth(self, seconds: _Ints, spots: _Ints, columns: _Ints) -> _Floats:
+    def worth(self, seconds: _Ints, spots: _Ints | _Floats, columns: _Ints) -> _Floats:
         """Return what contracts (A,) are worth at seconds (n,), from the underlyings' prices then, (n, U) in paise."""
         return self._priced(seconds, spots * self._basis(seconds), columns, self.terms.today)[0]
 
-    def quotes(self, seconds: _Ints, spots: _Ints, columns: _Ints) -> Quotes:
+    def quotes(self, seconds: _Ints, spots: _Ints | _Floats, columns: _Ints) -> Quotes:
         """Return the touch of contracts: their worth, less and more half a spread that widens away from the money."""
         tick = self.contracts.rows["tick"][columns]
         worth, half = self._priced(seconds, spots * self._basis(seconds), columns, self.terms.today)
@@ -108,7 +108,7 @@ class Chain:
         step = np.maximum(1, np.rint(half / tick / 2).astype(np.int64)) * tick
         return Quotes(bid, np.minimum(ask, self.upper[columns]), step)
 
-    def forward(self, seconds: _Ints, spots: _Ints, columns: _Ints) -> _Floats:
+    def forward(self, seconds: _Ints, spots: _Ints | _Floats, columns: _Ints) -> _Floats:
         """Return the forwards of contracts, (n, A) in paise."""
         spot = spots * self._basis(seconds)
         years = self._years(seconds, columns)
@@ -118,7 +118,8 @@ class Chain:
         """Return what contracts settle at in paise when the underlyings close at `closes` (U,): what is inside."""
         close, right = closes[self._underlying[columns]], self._right[columns]
         inside = np.maximum(right * (close - self.contracts.rows["strike"][columns]), 0)
-        return np.where(right == 0, close, inside)
+        settled: _Ints = np.where(right == 0, close, inside)
+        return settled
 
     def draw(self, seconds: _Ints, columns: _Ints, purpose: int) -> _Floats:
         """Return numbers in [0, 1), (n, A): one for each second and contract and purpose."""
@@ -162,7 +163,8 @@ class Chain:
         """Return what contracts were worth at a session's end, its underlyings' closes taken times a factor."""
         second = np.array([evening.second])
         spot = evening.close[None, :] * factor * self._basis(second)
-        return self._priced(second, spot, np.arange(len(self._right)), evening)[0][0]
+        worth: _Floats = self._priced(second, spot, np.arange(len(self._right)), evening)[0][0]
+        return worth
 
     def _nearness(self, evening: Evening) -> _Floats:
         """Return how near the money contracts are at a session's end, 0 to 1; a future is."""
@@ -187,7 +189,8 @@ class Chain:
         built = np.where(left == 0, 0.3, np.exp(-left / _DAYS_OPEN) * 0.8 + 0.2)
         most = np.where(self._share, _OPEN_LOTS // 20, _OPEN_LOTS)
         lots = most * (0.05 + self._nearness(evening)) * built * (0.8 + 0.4 * noise)
-        return np.rint(lots).astype(np.int64) * rows["lot"]
+        units: _Ints = np.rint(lots).astype(np.int64) * rows["lot"]
+        return units
 
 
 def _on_tick(price: _Floats, tick: _Ints) -> _Ints:

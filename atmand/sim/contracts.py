@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -155,7 +156,7 @@ class Listings:
     def _listed(self, underlying: Underlying, day: dt.date) -> list[tuple[dt.date, dt.date]]:
         """Return the expiries listed on a day, each with the last session before its own first one."""
         days = self._expiries["BSE" if underlying.exchange == "BFO" else "NSE"]
-        months = [one for one, following in zip(days, days[1:], strict=False) if one.month != following.month]
+        months = [one for one, following in pairwise(days) if one.month != following.month]
         found: dict[dt.date, dt.date] = {}
         series = [(days, _WEEKLIES)] if underlying.weekly else []
         for dates, count in [*series, (months, _FUTURES)]:

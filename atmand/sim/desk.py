@@ -233,7 +233,8 @@ class Desk:
         """Return open interest in units of (event, contract) pairs: from the day before's to the day's own."""
         begin, end = self.chain.open_before[columns], self.chain.open_after[columns]
         lot = self.chain.contracts.rows["lot"][columns]
-        return begin + np.rint((end - begin) / lot * self._share[events]).astype(np.int64) * lot
+        now: _Ints = begin + np.rint((end - begin) / lot * self._share[events]).astype(np.int64) * lot
+        return now
 
     def _written(self, block: _Block, row: _Ints, place: _Ints) -> NDArray[np.uint8]:
         """Return the full packets of n (row, place) pairs of a block, each as of its contract's newest event."""

@@ -147,8 +147,8 @@ class SeededMarket:
 
     def _vix_before(self, position: int) -> int:
         """Return the volatility index at the end of the session before."""
-        chain = self._derivatives.chain(position)
-        evening = chain.terms.before
+        chain = self._derivatives.chain(max(position - 1, 1))
+        evening = chain.terms.today if position > 1 else chain.terms.before
         return int(vix(chain, np.array([evening.second]), evening.close[None, :])[0])
 
     def _plan(self, day: dt.date) -> list[Window]:
@@ -177,10 +177,11 @@ class SeededMarket:
         return self._with_vix(drawn, session, position)
 
     def _with_vix(self, drawn: _Drawn, session: Session, position: int) -> _Drawn:
-        """Fill the volatility index's column, which moves with every minute's first second."""
-        minutes = np.flatnonzero(np.diff(session.seconds // 60, prepend=-1))
-        values = vix(self._derivatives.chain(position), session.seconds[minutes], session.spots[minutes])
-        drawn.last[:, -1] = np.repeat(values, np.diff(np.append(minutes, len(session.seconds))))
+        """Fill the volatility index's column, which moves with every minute's first second and at the end."""
+        starts = np.append(np.flatnonzero(np.diff(session.seconds // 60, prepend=-1)), len(session.seconds) - 1)
+        values = vix(self._derivatives.chain(position), session.seconds[starts], session.spots[starts])
+        drawn.last[:, -1] = np.repeat(values, np.diff(np.append(starts, len(session.seconds))))
+        drawn.changed[-1, -1] |= drawn.changed[-1, -2]
         return drawn
 
     def _make_session(self, day: dt.date) -> Session:
@@ -258,7 +259,7 @@ def _session_of(drawn: _Drawn, plan: list[Window]) -> Session:
         if window.group == FUTURES and window.phase is Phase.CONTINUOUS:
             first, end = np.searchsorted(drawn.seconds, (window.open_ns // _SECOND, window.close_ns // _SECOND))
             opened[first:end] = True
-    spots = drawn.last[:, [one.column for one in UNDERLYINGS]]
+    spots = drawn.last[:, [one.column for one in UNDERLYINGS]].astype(np.int64)
     return Session(drawn.seconds, spots, opened, day_shape(len(drawn.seconds)))
 
 

@@ -111,10 +111,8 @@ class _Past:
             became = self.market.became(self.market.listings[self.column].symbol, day, self.session)
         if became == 1:
             return candles
-        return [
-            Candle(row.start, *(round(price / became) for price in row[1:5]), round(row.volume * became))
-            for row in candles
-        ]
+        new = [[row.start, *(round(price / became) for price in row[1:5]), round(row.volume * became)] for row in candles]
+        return [Candle._make(row) for row in new]
 
     def _so_far(self, day: MarketDay, event: int, column: int) -> list[Candle]:
         """Return today's candles up to an event: whole minutes as they are, the last one from its events until now."""

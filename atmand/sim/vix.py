@@ -23,7 +23,7 @@ _ROLL_S: Final = 3 * 86_400
 _MONTH_S: Final = 30 * 86_400
 
 
-def vix(chain: Chain, seconds: _Ints, spots: _Ints) -> _Ints:
+def vix(chain: Chain, seconds: _Ints, spots: _Ints | _Floats) -> _Ints:
     """Return the index at seconds (n,) in hundredths of a percent, from the underlyings' prices (n, U) in paise."""
     ends = _ends(chain, int(seconds[0]))
     variance, years = [], []
@@ -46,7 +46,7 @@ def _ends(chain: Chain, second: int) -> list[int]:
     return [int(end) for end in ends if end - second > _ROLL_S][:2]
 
 
-def _variance(chain: Chain, end: int, years: _Floats, seconds: _Ints, spots: _Ints) -> _Floats:
+def _variance(chain: Chain, end: int, years: _Floats, seconds: _Ints, spots: _Ints | _Floats) -> _Floats:
     """Return the variance a year of one expiry, (n,), from the mids of what is out of the money."""
     rows = chain.contracts.rows
     of = np.flatnonzero((rows["underlying"] == 0) & (rows["end"] == end))
@@ -66,7 +66,7 @@ def _variance(chain: Chain, end: int, years: _Floats, seconds: _Ints, spots: _In
     return variance
 
 
-def _mids(chain: Chain, columns: _Ints, seconds: _Ints, spots: _Ints) -> _Floats:
+def _mids(chain: Chain, columns: _Ints, seconds: _Ints, spots: _Ints | _Floats) -> _Floats:
     """Return the middles of the quotes in paise, (n, A); a contract that nobody bids for counts nothing."""
     quotes = chain.quotes(seconds, spots, columns)
     mids: _Floats = np.where(quotes.bid > 0, (quotes.bid + quotes.ask) / 2, 0.0)
