@@ -111,7 +111,9 @@ class _Past:
             became = self.market.became(self.market.listings[self.column].symbol, day, self.session)
         if became == 1:
             return candles
-        new = [[row.start, *(round(price / became) for price in row[1:5]), round(row.volume * became)] for row in candles]
+        new = [
+            [row.start, *(round(price / became) for price in row[1:5]), round(row.volume * became)] for row in candles
+        ]
         return [Candle._make(row) for row in new]
 
     def _so_far(self, day: MarketDay, event: int, column: int) -> list[Candle]:

@@ -16,8 +16,10 @@ import structlog
 from aiohttp import web
 
 from atmand.clocks import monotonic_ns
+from atmand.sim.broker import Broker
 from atmand.sim.exchange import Exchange
 from atmand.sim.history import HistoryError, candles_between
+from atmand.sim.orders_rest import order_routes
 from atmand.sim.quotes import contract_quote, full_quote, ist_text
 from atmand.sim.settings import SimSettings
 from atmand.sim.universe import dump_csv
@@ -36,7 +38,7 @@ _USER: Final = {
     "user_name": "Simulated Trader",
     "user_shortname": "Simulated",
     "broker": "ZERODHA",
-    "exchanges": ["NSE", "BSE"],
+    "exchanges": ["NSE", "BSE", "NFO", "BFO"],
     "products": ["CNC", "NRML", "MIS", "CO"],
     "order_types": ["MARKET", "LIMIT", "SL", "SL-M"],
     "avatar_url": None,
@@ -124,10 +126,11 @@ async def error_body(request: web.Request, handler: _Handler) -> web.StreamRespo
         return _failure(500, "GeneralException", "Something unexpected happened")
 
 
-def rest_routes(exchange: Exchange, login: Login, settings: SimSettings) -> list[web.RouteDef]:
-    """Return the REST calls of one exchange."""
+def rest_routes(exchange: Exchange, broker: Broker, login: Login, settings: SimSettings) -> list[web.RouteDef]:
+    """Return the REST calls of one exchange and its broker."""
     calls = _Calls(exchange, login, settings)
     return [
+        *order_routes(broker, calls.admit, _success, _failure),
         web.post("/session/token", calls.start_session),
         web.delete("/session/token", calls.end_session),
         web.get("/user/profile", calls.profile),
@@ -238,6 +241,10 @@ class _Calls:
 
     def _column(self, name: str) -> int | None:
         return self._exchange.column_of(_token_or_key(name))
+
+    def admit(self, request: web.Request) -> None:
+        """Refuse a caller without the day's token, or one that calls too often."""
+        self._admit(request, self._other)
 
     def _admit(self, request: web.Request, allowance: _Allowance) -> None:
         if not self._login.allows_header(request.headers.get("Authorization", "")):
