@@ -45,7 +45,7 @@ test: $(TEST_STAMP) $(KITE_STAMP) $(PEERS_STAMP)
 	@echo '== tests'
 	@export ATMAND_KITECONNECT_PYTHON="$${ATMAND_KITECONNECT_PYTHON:-$(CURDIR)/$(KITE)/bin/python}" \
 		ATMAND_PEERS_PYTHON="$${ATMAND_PEERS_PYTHON:-$(CURDIR)/$(PEERS)/bin/python}"; \
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 mutate: $(TEST_STAMP)
 	@$(BIN)/python tests/core/mutations.py $(ARGS)
