@@ -148,10 +148,10 @@ def test_index_options_settle_in_cash_to_the_paisa_and_leave_the_next_dump(marke
     close = market.reference(WEDNESDAY).close_before[100]
     strike = orders[0].security.strike
     inside = max(close - strike, 0), max(strike - close, 0)
-    assert [(one.symbol, one.price, one.shares) for one in broker.account.settlements] == [
+    assert {(one.symbol, one.price, one.shares) for one in broker.account.settlements} == {
         (symbols[0], inside[0], 0),
         (symbols[1], inside[1], 0),
-    ]
+    }
     assert broker.account.cash == cash + 65 * inside[0] - 65 * inside[1]
     assert not broker.account.positions
     assert resting.status == "CANCELLED"
