@@ -68,7 +68,6 @@ class Underlying(NamedTuple):
     column: int
     exchange: str
     weekly: bool
-    option_months: int
     company: int | None
     step: int
     """Paise between strikes of an index; 0 for a share, whose step goes by its price."""
@@ -78,13 +77,13 @@ def _underlyings() -> tuple[Underlying, ...]:
     shares, first_index = [company.symbol for company in COMPANIES], 2 * len(COMPANIES)
     columns = {index.symbol: first_index + at for at, index in enumerate(INDICES)}
     rows = [
-        Underlying("NIFTY", columns["NIFTY 50"], "NFO", True, 3, None, 5_000),
-        Underlying("BANKNIFTY", columns["NIFTY BANK"], "NFO", False, 3, None, 10_000),
-        Underlying("SENSEX", columns["SENSEX"], "BFO", True, 3, None, 10_000),
+        Underlying("NIFTY", columns["NIFTY 50"], "NFO", True, None, 5_000),
+        Underlying("BANKNIFTY", columns["NIFTY BANK"], "NFO", False, None, 10_000),
+        Underlying("SENSEX", columns["SENSEX"], "BFO", True, None, 10_000),
     ]
     for symbol in ("RELIANCE", "HDFCBANK", "INFY", "SBIN", "TATASTEEL", "M&M"):
         at = shares.index(symbol)
-        rows.append(Underlying(symbol, at, "NFO", False, 2, at, 0))
+        rows.append(Underlying(symbol, at, "NFO", False, at, 0))
     return tuple(rows)
 
 
