@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
+from atmand.feed.kite_decode import decode_lines
 from atmand.market.instruments import expiry_ns, parse_kite_dump
 from atmand.market.sessions import ns
 from atmand.sim.actions import SimAction
 from atmand.sim.contracts import UNDERLYINGS, Contracts
 from atmand.sim.desk import Desk
+from atmand.sim.exchange import Exchange
 from atmand.sim.generator import SeededMarket
+from atmand.sim.history import HistoryError, candles_between
 from atmand.sim.levels import SimulatorError
 from atmand.sim.universe import dump_csv
 from atmand.sim.wire import FULL
@@ -215,3 +219,71 @@ def test_an_action_on_no_share_or_no_session_is_refused() -> None:
         SeededMarket(1, actions=[SPLIT.model_copy(update={"symbol": "NONE"})])
     with pytest.raises(SimulatorError, match="2026-07-05"):
         SeededMarket(1, actions=[SPLIT.model_copy(update={"ex_date": dt.date(2026, 7, 5)})])
+
+
+def _step(exchange: Exchange) -> list[dict[str, Any]]:
+    """Take one step and return the ticks of its frames, as our own decoder reads them."""
+    time_ns = exchange.next_ns()
+    assert time_ns is not None
+    frames = [data for _, data in exchange.advance(time_ns)]
+    return [tick for line in decode_lines(frames) for tick in line["ticks"]]
+
+
+def test_contracts_come_over_the_wire_in_the_mode_that_was_asked_for(market: SeededMarket) -> None:
+    exchange = Exchange(market, ns(MONDAY, "14:00"))
+    subscription = exchange.attach()
+    assert exchange.contracts is not None
+    spot = float(market.reference(MONDAY).close_before[INDEX])
+    options = exchange.contracts.rows["token"][_near_the_money(exchange.desk(), spot, 3)].tolist()
+    future = int(exchange.contracts.rows["token"][exchange.contracts.keys["NFO:NIFTY26JULFUT"]])
+    exchange.request(subscription, json.dumps({"a": "mode", "v": ["full", [*options, 256265]]}))
+    exchange.request(subscription, json.dumps({"a": "subscribe", "v": [future, 77]}))
+    first = {tick["instrument_token"]: tick for tick in _step(exchange)}
+    assert set(first) == {*options, future, 256265}
+    assert {first[token]["mode"] for token in options} == {"full"}
+    assert first[future]["mode"] == "quote"
+    assert first[future]["last_price"] == pytest.approx(first[256265]["last_price"], rel=0.01)
+    assert all(first[token]["oi"] > 0 and first[token]["depth"]["buy"][0]["price"] > 0 for token in options)
+    later = [_step(exchange) for _ in range(30)]
+    assert 30 < sum(map(len, later)) < 30 * 5
+    exchange.request(subscription, json.dumps({"a": "unsubscribe", "v": [*options, 256265]}))
+    assert {tick["instrument_token"] for _ in range(10) for tick in _step(exchange)} == {future}
+
+
+def test_a_subscription_outlives_the_night_unless_its_contract_has_ended(market: SeededMarket) -> None:
+    exchange = Exchange(market, ns(TUESDAY, "15:29:50"))
+    subscription = exchange.attach()
+    ended = int(exchange.desk().chain.contracts.rows["token"][0])
+    assert exchange.contracts is not None
+    stays = int(exchange.contracts.rows["token"][exchange.contracts.keys["NFO:NIFTY26JULFUT"]])
+    exchange.request(subscription, json.dumps({"a": "mode", "v": ["full", [ended, stays]]}))
+    assert {tick["instrument_token"] for tick in _step(exchange)} == {ended, stays}
+    while exchange.session == TUESDAY:
+        _step(exchange)
+    assert exchange.contract_of(ended) is None
+    seen = [tick["instrument_token"] for _ in range(8) for tick in _step(exchange)]
+    assert set(seen) == {stays}
+
+
+def test_the_past_of_a_contract_can_be_asked_for(market: SeededMarket) -> None:
+    exchange = Exchange(market, ns(TUESDAY, "09:30"))
+    assert exchange.contracts is not None
+    token = int(exchange.contracts.rows["token"][exchange.contracts.keys["NFO:NIFTY26JULFUT"]])
+    exchange.advance(ns(TUESDAY, "09:31:30"))
+    span = "2026-07-06 15:28:00", "2026-07-07 15:30:00"
+    rows = candles_between(exchange, token, "minute", *span)()
+    assert [row[0][11:16] for row in rows] == ["15:28", "15:29", *(f"09:{minute}" for minute in range(15, 32))]
+    assert all(low <= min(first, last) <= max(first, last) <= high for _, first, high, low, last, *_ in rows)
+    (day,) = candles_between(exchange, token, "day", "2026-07-06", "2026-07-06")()
+    assert day[4] == rows[1][4]
+    assert day[6] == rows[1][6] > 0
+    with pytest.raises(HistoryError, match="invalid token"):
+        candles_between(exchange, 77, "minute", *span)
+
+
+def test_candles_from_before_a_split_are_told_in_the_units_after_it() -> None:
+    plain, changed = (Exchange(SeededMarket(11, actions=actions), ns(WEDNESDAY, "09:15")) for actions in ([], [SPLIT]))
+    span = "2026-07-07 09:15:00", "2026-07-07 09:20:00"
+    old, new = (candles_between(exchange, 738561, "minute", *span)() for exchange in (plain, changed))
+    assert [row[4] for row in new] == pytest.approx([row[4] / 5 for row in old], abs=0.01)
+    assert [row[5] for row in new] == [row[5] * 5 for row in old]
