@@ -55,7 +55,7 @@ CONTRACT: Final = np.dtype(
         ("lot", "i8"),
         ("freeze", "i8"),  # most units an order
         ("tick", "i8"),  # paise
-        ("order", "i8"),  # place of its expiry among the listed ones, 0 = the nearest
+        ("order", "i8"),  # place of its expiry among the listed ones (a future's among the months), 0 = the nearest
         ("listed", "i8"),  # ordinal of the first session
     ]
 )
@@ -188,6 +188,7 @@ class Listings:
         rows["freeze"] = _freeze(underlying, day, int(rows["lot"][0]))
         rows["strike"] = np.rint(made[:, 0] / float(became) / _OPTION_TICK) * _OPTION_TICK
         rows["right"] = made[:, 2]
+        rows["order"][rows["right"] == 0] = self._months_until(underlying, day, expiry)
         rows["token"] = _tokens(underlying, number, expiry, made)
         rows["tick"] = np.where(rows["right"] == 0, _future_tick(underlying, closes[-1] / became, day), _OPTION_TICK)
         return rows, _symbols(underlying, expiry, monthly, rows)
@@ -199,6 +200,9 @@ class Listings:
             Fraction(self._close(underlying, at)) * (1 if company is None else self._factor(company, first, at))
             for at in range(first, position)
         ]
+
+    def _months_until(self, underlying: Underlying, day: dt.date, expiry: dt.date) -> int:
+        return sum(self._ends_month(underlying, one) and one < expiry for one, _ in self._listed(underlying, day))
 
     def _ends_month(self, underlying: Underlying, expiry: dt.date) -> bool:
         days = self._expiries["BSE" if underlying.exchange == "BFO" else "NSE"]

@@ -85,11 +85,15 @@ class Desk:
         self._carry: dict[int, np.void] = {}
         self._carry_at = 0
         self._blocks: list[_Block] = []
+        self._made: list[tuple[_Ints, NDArray[np.uint8], _Ints]] = []
+        """By block the events, the packets and the columns of all that it holds."""
         self._packets: list[tuple[_Ints, NDArray[np.uint8], _Ints]] = []
+        """The same of what is listened to."""
 
     def want(self, columns: _Ints) -> None:
         """Say which contracts are listened to from now on."""
         self._wanted = np.unique(columns)
+        self._packets = [self._heard(*made) for made in self._made]
 
     def rows(self, event: int) -> tuple[NDArray[np.uint8], _Ints]:
         """Return the packets of an event, (n, 184), and the columns of their contracts, (n,)."""
@@ -153,7 +157,7 @@ class Desk:
         at = self._carry_at
         if first < at:
             kept, carry = kept[:0], carry[:0]
-        self._blocks, self._packets, self._carry = [], [], {}
+        self._blocks, self._made, self._packets, self._carry = [], [], [], {}
         self._number, self._carry_at = number, min(first + _BLOCK, len(self.session.seconds))
         if len(kept):
             self._add(kept, self._caught_up(kept, at, first, carry))
@@ -163,8 +167,15 @@ class Desk:
         block, carry = self._run(columns, carry, first, min(first + _BLOCK, len(self.session.seconds)))
         events, places = np.nonzero(block.changed)
         self._blocks.append(block)
-        self._packets.append((events + first, self._written(block, events, places), columns[places]))
+        self._made.append((events + first, self._written(block, events, places), columns[places]))
+        self._packets.append(self._heard(*self._made[-1]))
         self._carry |= dict(zip(columns.tolist(), carry, strict=True))
+
+    def _heard(
+        self, events: _Ints, packets: NDArray[np.uint8], columns: _Ints
+    ) -> tuple[_Ints, NDArray[np.uint8], _Ints]:
+        chosen = np.isin(columns, self._wanted)
+        return (events, packets, columns) if chosen.all() else (events[chosen], packets[chosen], columns[chosen])
 
     def _caught_up(self, columns: _Ints, at: int, until: int, carry: NDArray[np.void]) -> NDArray[np.void]:
         stride = max(_BLOCK, _CATCH_UP // len(columns))

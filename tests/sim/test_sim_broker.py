@@ -140,7 +140,7 @@ def test_index_options_settle_in_cash_to_the_paisa_and_leave_the_next_dump(marke
     broker = _broker(market, TUESDAY, "14:00")
     symbols = [_option(broker), _option(broker, -1)]
     orders = [broker.place(_form(symbols[0])), broker.place(_form(symbols[1], "SELL"))]
-    resting = broker.place(_form(symbols[0], order_type="LIMIT", price="0.05"))
+    resting = broker.place(_form("NIFTY26JULFUT", order_type="LIMIT", price="23500.00"))
     _to(broker, broker.exchange.now_ns + 20 * 10**9)
     assert [order.status for order in (*orders, resting)] == ["COMPLETE", "COMPLETE", "OPEN"]
     cash = broker.account.cash
