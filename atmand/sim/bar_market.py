@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from atmand.market.bar_path import STEP_SECONDS, STEPS
 from atmand.market.sessions import ns, session_date
 from atmand.sim.candles import Candles
+from atmand.sim.chain import Chain
 from atmand.sim.desk import Desk
 from atmand.sim.levels import SimulatorError
 from atmand.sim.market_day import DEPTH, Levels, MarketDay, Reference
@@ -101,6 +102,9 @@ class BarMarket:
 
     def contracts(self, day: dt.date) -> None:
         """Bars have no derivatives."""
+
+    def chain(self, day: dt.date) -> Chain:
+        raise SimulatorError(f"bars, {day}", "there are no derivatives", "use the seeded market")
 
     def desk(self, day: dt.date) -> Desk:
         raise SimulatorError(f"bars, {day}", "there are no derivatives", "use the seeded market")

@@ -195,6 +195,7 @@ class Exchange:
         """Return the packets of the session's futures and options."""
         assert self._session is not None
         if self._desk is None or self._desk.chain.contracts.day != self._session.date:
+            self._today(self._session)  # the day in full is drawn once, and the desk is made out of it
             self._desk = self.market.desk(self._session.date)
             self._tell_desk()
         return self._desk

@@ -19,6 +19,7 @@ from atmand.sim.universe import Listing
 from atmand.sim.wire import FULL, INDEX
 
 if TYPE_CHECKING:
+    from atmand.sim.chain import Chain
     from atmand.sim.contracts import Contracts
     from atmand.sim.desk import Desk
 
@@ -116,6 +117,9 @@ class Market(Protocol):
 
     def contracts(self, day: dt.date) -> Contracts | None:
         """Return the futures and options of a session, None where the market has none."""
+
+    def chain(self, day: dt.date) -> Chain:
+        """Return the prices of a session's futures and options; SimulatorError where the market has none."""
 
     def desk(self, day: dt.date) -> Desk:
         """Return the packets of a session's futures and options; SimulatorError where the market has none."""

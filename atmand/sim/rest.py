@@ -181,7 +181,7 @@ class _Calls:
             raise _KiteError(400, "InputException", "Invalid exchange")
         day = self._exchange.session or market.first_session()
         reference = market.reference(day)
-        rows = () if contracts is None else contracts.dump_rows(market.desk(contracts.day).chain.close_before)
+        rows = () if contracts is None else contracts.dump_rows(market.chain(contracts.day).close_before)
         text = dump_csv(market.listings, reference.close_before.tolist(), reference.tick.tolist(), exchange, rows)
         response = web.Response(text=text, content_type="text/csv")
         response.enable_compression(web.ContentCoding.gzip)
