@@ -184,7 +184,7 @@ class Narrator:
         if now_ns - self._told_ns < _EVERY_NS:
             return
         self._told_ns = now_ns
-        books = self._engine.table("books")
+        books, pairs = self._engine.table("books"), self._engine.table("pairs")
         log.info(
             "books_marked",
             market_time=market_time(now_ns),
@@ -195,7 +195,7 @@ class Narrator:
             bars=self.bars,
             trades=self.trades,
             net=self.net_paise / 100,
-            warming=int((self._engine.table("pairs")["ready"] == 0).sum()),
+            warming=int(((pairs["ready"] == 0) & (pairs["series"] >= 0)).sum()),
             **self._costs,
         )
 

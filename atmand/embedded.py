@@ -54,6 +54,7 @@ def embedded_exchange(
             "speed": settings.speed,
             "bars": None if settings.bars is None else str(settings.bars),
             "sessions_file": None if sessions_file is None else str(sessions_file),
+            "corporate_actions": [one.model_dump(mode="json") for one in settings.corporate_actions],
             "historical_per_second": settings.historical_per_second,
             "access_token": secrets.token_urlsafe(16),
             "control_token": secrets.token_urlsafe(16),

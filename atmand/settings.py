@@ -126,6 +126,19 @@ class FeedSettings(_Section):
     """A table with at least api_key and access_token_file."""
 
 
+class CorporateActionSettings(_Section):
+    """One split or bonus of the embedded exchange's market."""
+
+    symbol: str
+    """The share's symbol."""
+    ex_date: date
+    """The first session with the new price, a trading day."""
+    kind: Literal["split", "bonus"]
+    """split: `new` shares for `old` ones; bonus: `new` more shares for `old` ones that are held."""
+    new: int = Field(gt=0, le=100)
+    old: int = Field(1, gt=0, le=100)
+
+
 class SimulatorSettings(_Section):
     """The embedded exchange."""
 
@@ -139,6 +152,8 @@ class SimulatorSettings(_Section):
     """A Parquet or CSV file of one-minute bars to draw the market out of, instead of the seeded one."""
     past_sessions: int = Field(0, ge=0, le=30)
     """Sessions before the market's first that are traded at the first start, as bars, 0 to 30."""
+    corporate_actions: tuple[CorporateActionSettings, ...] = ()
+    """Splits and bonuses of its market: tables with `symbol`, `ex_date`, `kind`, `new` and `old`."""
     historical_per_second: float = Field(3.0, gt=0, le=100_000)
     """Historical requests a second that the embedded exchange answers, above 0."""
 

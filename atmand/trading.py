@@ -403,7 +403,7 @@ class Trading:
         return [
             (plan.strategy, layout.keys[instrument], int(series["count"][int(pairs["series"][index])]), plan.warm_bars)
             for index, (book, instrument) in enumerate(layout.pairs)
-            if not pairs["ready"][index]
+            if not pairs["ready"][index] and pairs["series"][index] >= 0
             for plan in (layout.manifest.books[book],)
         ]
 

@@ -96,9 +96,12 @@ def strategy_states(engine: Engine, deployments: Sequence[Deployment]) -> list[d
     found = []
     for index, plan in enumerate(layout.manifest.books):
         refusal = _book_refusal(engine, books[index])
-        mine = [place for place, (book, _) in enumerate(layout.pairs) if book == index]
+        # Contracts that legs may choose are shown while a group trades them; they have no bars to warm up on.
+        shown = (pairs["book"] == index) & ((pairs["series"] >= 0) | (pairs["group"] != 0) | (pairs["quantity"] != 0))
+        mine = np.flatnonzero(shown).tolist()
+        folded = [int(series["count"][at]) for at in pairs["series"][shown].tolist() if at >= 0]
         instruments = [_pair_state(pairs[place], layout.keys[layout.pairs[place][1]], refusal) for place in mine]
-        have = min((int(series["count"][int(pairs["series"][place])]) for place in mine), default=0)
+        have = min(folded, default=0)
         file = files.get(f"{plan.strategy}@{plan.account}")
         state, blocked_by = ("run_off", None) if plan.run_off else _strongest(instruments)
         life, reason = life_of(engine, index)
@@ -128,7 +131,7 @@ def life_of(engine: Engine, index: int) -> tuple[str, str]:
     if book["paused"]:
         return "paused", "by command"
     pairs = engine.table("pairs")
-    mine = pairs[pairs["book"] == index]
+    mine = pairs[(pairs["book"] == index) & (pairs["series"] >= 0)]
     if len(mine) and not mine["ready"].any():
         have = int(engine.table("series")["count"][mine["series"]].min())
         return "warming", f"{have} of {plan.warm_bars} bars"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_left
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from atmand.market.bar_path import STEP_SECONDS, STEPS
 from atmand.market.sessions import ns, session_date
 from atmand.sim.candles import Candles
+from atmand.sim.chain import Chain
+from atmand.sim.desk import Desk
 from atmand.sim.levels import SimulatorError
 from atmand.sim.market_day import DEPTH, Levels, MarketDay, Reference
 from atmand.sim.universe import SEGMENT_NSE, Listing
@@ -96,6 +99,21 @@ class BarMarket:
     def candles(self, day: dt.date) -> Candles:
         made = self._day(day)
         return made.candles(0, len(made.seconds) - 1)
+
+    def contracts(self, day: dt.date) -> None:
+        """Bars have no derivatives."""
+
+    def chain(self, day: dt.date) -> Chain:
+        raise SimulatorError(f"bars, {day}", "there are no derivatives", "use the seeded market")
+
+    def desk(self, day: dt.date) -> Desk:
+        raise SimulatorError(f"bars, {day}", "there are no derivatives", "use the seeded market")
+
+    def closes(self, day: dt.date) -> NDArray[np.int64]:
+        return np.zeros(0, np.int64)
+
+    def became(self, symbol: str, after: dt.date, until: dt.date) -> Fraction:
+        return Fraction(1)
 
     def _position(self, day: dt.date) -> int:
         at = bisect_left(self._sessions, day)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.market.sessions import session_date
+from atmand.sim.contracts import Contracts
+from atmand.sim.desk import Desk
 from atmand.sim.market_day import Market, MarketDay, StepRows
 from atmand.sim.wire import INDEX_BYTES, MODES, SHARE_BYTES, frame
 
@@ -41,7 +43,21 @@ class Subscription:
         """Packet length of each instrument in bytes, 0 = not subscribed."""
         self.pending = np.zeros(instruments, np.bool_)
         """Instruments whose state is due whether or not it changes: asked for since the last step."""
+        self.contracts: dict[int, int] = {}
+        """Packet lengths of futures and options by token, which have other columns every session."""
+        self.contract_lengths = np.zeros(0, np.int16)
+        self.contract_pending = np.zeros(0, np.bool_)
+        """As above, by the columns of the session's contracts."""
         self.frames = 0
+
+    def follow(self, contracts: Contracts | None) -> None:
+        """Find the session's columns of the contracts; one that is not listed any more is forgotten."""
+        columns = {} if contracts is None else contracts.columns
+        self.contracts = {token: length for token, length in self.contracts.items() if token in columns}
+        self.contract_lengths = np.zeros(len(columns), np.int16)
+        self.contract_pending = np.zeros(len(columns), np.bool_)
+        for token, length in self.contracts.items():
+            self.contract_lengths[columns[token]] = length
 
 
 class _Session(NamedTuple):
@@ -69,6 +85,9 @@ class Exchange:
         self.now_ns = start_ns - _SECOND
         self._session: _Session | None = self._session_of(first)
         self._rows: StepRows | None = None
+        self._desk: Desk | None = None
+        self.contracts = self._listed()
+        """The futures and options of the session that is going on or comes next."""
         self._skip_ended_session()
 
     @property
@@ -77,16 +96,24 @@ class Exchange:
         return None if self._session is None else self._session.date
 
     def column_of(self, name: int | str) -> int | None:
-        """Return an instrument's column by its token or by its key (`NSE:INFY`)."""
+        """Return the column of a share or an index by its token or by its key (`NSE:INFY`)."""
         return self._columns.get(name) if isinstance(name, int) else self._keys.get(name)
+
+    def contract_of(self, name: int | str) -> int | None:
+        """Return the column of a future or an option of the session by its token or its key (`NFO:NIFTY26JULFUT`)."""
+        if self.contracts is None:
+            return None
+        return self.contracts.columns.get(name) if isinstance(name, int) else self.contracts.keys.get(name)
 
     def attach(self) -> Subscription:
         subscription = Subscription(len(self.market.listings))
+        subscription.follow(self.contracts)
         self.subscriptions.append(subscription)
         return subscription
 
     def detach(self, subscription: Subscription) -> None:
         self.subscriptions.remove(subscription)
+        self._tell_desk()
 
     def request(self, subscription: Subscription, text: str) -> None:
         """Apply a client's text message (kite.trade/docs, WebSocket streaming, Request structure).
@@ -106,6 +133,7 @@ class Exchange:
             columns = self._known(_tokens(value))
             subscription.lengths[columns] = 0
             subscription.pending[columns] = False
+            self._leave_contracts(subscription, _tokens(value))
         elif action == "mode":
             if not isinstance(value, list) or len(value) != 2 or value[0] not in MODES:
                 raise RequestError('mode wants ["ltp" | "quote" | "full", [tokens]]')
@@ -144,6 +172,34 @@ class Exchange:
             return np.zeros((0, 184), np.uint8), np.zeros(0, np.int64)
         return rows.state(event, columns)
 
+    def contract_state(self, columns: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return the newest packets of the session's contracts at market time and their columns, as `state` does."""
+        nothing = np.zeros((0, 184), np.uint8), np.zeros(0, np.int64)
+        today = self.current_day()
+        if not len(columns) or self.contracts is None:
+            return nothing
+        if today is not None:
+            return self.desk().state(today[1], columns)
+        limit = self._session.date if self._session is not None else dt.date.max
+        before = self.market.session_before(limit)
+        if before is None:
+            return nothing
+        desk = self.market.desk(before)
+        then = desk.chain.contracts.columns
+        tokens = self.contracts.rows["token"][columns].tolist()
+        now = {then[token]: column for token, column in zip(tokens, columns.tolist(), strict=True) if token in then}
+        packets, found = desk.state(len(desk.session.seconds) - 1, np.array(list(now), np.int64))
+        return packets, np.array([now[column] for column in found.tolist()], np.int64)
+
+    def desk(self) -> Desk:
+        """Return the packets of the session's futures and options."""
+        assert self._session is not None
+        if self._desk is None or self._desk.chain.contracts.day != self._session.date:
+            self._today(self._session)  # the day in full is drawn once, and the desk is made out of it
+            self._desk = self.market.desk(self._session.date)
+            self._tell_desk()
+        return self._desk
+
     def current_day(self) -> tuple[MarketDay, int] | None:
         """Return the session that has opened today and its newest event; None while it has not."""
         session = self._session
@@ -164,6 +220,24 @@ class Exchange:
         while self._session is not None and self.now_ns >= self._session.done_ns:
             following = self.market.session_from(self._session.date + dt.timedelta(days=1))
             self._session = self._session_of(following)
+            self.contracts = self._listed()
+            for subscription in self.subscriptions:
+                subscription.follow(self.contracts)
+
+    def _listed(self) -> Contracts | None:
+        return None if self._session is None else self.market.contracts(self._session.date)
+
+    def _tell_desk(self) -> None:
+        """Let contracts be priced that somebody listens to, and no others."""
+        if (
+            self._desk is not None
+            and self.contracts is not None
+            and self._desk.chain.contracts.day == self.contracts.day
+        ):
+            wanted = np.zeros(len(self.contracts.rows), np.bool_)
+            for subscription in self.subscriptions:
+                wanted |= subscription.contract_lengths > 0
+            self._desk.want(np.flatnonzero(wanted))
 
     def _today(self, session: _Session) -> StepRows:
         if self._rows is None or self._rows.day.date != session.date:
@@ -190,15 +264,18 @@ class Exchange:
             return _NEVER
         wanted = np.zeros(len(self.market.listings), np.bool_)
         for subscription in self.subscriptions:
-            if subscription.pending.any():
+            if subscription.pending.any() or subscription.contract_pending.any():
                 return int(day.seconds[event]) * _SECOND
             wanted |= subscription.lengths > 0
-        if not wanted.any():
+        contracts = any(subscription.contracts for subscription in self.subscriptions)
+        if not wanted.any() and not contracts:
             # Nobody listens yet: go on second by second, so that whoever comes finds the market where he left it.
             return int(day.seconds[event]) * _SECOND
         ahead = day.changed[event : event + _LOOK_AHEAD]
         hits = np.flatnonzero(np.any(ahead[:, wanted], axis=1))
         found = int(hits[0]) if len(hits) else len(ahead) - 1
+        if contracts:
+            found = self.desk().next_change(event, event + found) - event
         return int(day.seconds[event + found]) * _SECOND
 
     def _frames(self, time_ns: int) -> list[tuple[Subscription, bytes]]:
@@ -217,6 +294,16 @@ class Exchange:
         return frames
 
     def _frame(self, subscription: Subscription, rows: StepRows, event: int) -> bytes | None:
+        """Return what one connection is sent of an event, or -1 where none happens at market time."""
+        packets, lengths = self._shares_part(subscription, rows, event)
+        if subscription.contracts:
+            contracts, their_lengths = self._contracts_part(subscription, rows, event)
+            packets, lengths = np.concatenate([packets, contracts]), np.concatenate([lengths, their_lengths])
+        return frame(packets, lengths) if len(lengths) else None
+
+    def _shares_part(
+        self, subscription: Subscription, rows: StepRows, event: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
         if subscription.pending.any():
             due = subscription.pending.copy()
             if event >= 0:
@@ -229,8 +316,27 @@ class Exchange:
             if not chosen.all():
                 packets, columns = packets[chosen], columns[chosen]
         else:
-            return None
-        return frame(packets, subscription.lengths[columns]) if len(columns) else None
+            return np.zeros((0, 184), np.uint8), np.zeros(0, np.int16)
+        return packets, subscription.lengths[columns]
+
+    def _contracts_part(
+        self, subscription: Subscription, rows: StepRows, event: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
+        newest = rows.day.event_at(self.now_ns // _SECOND)
+        desk = self.desk()
+        if newest >= 0 and subscription.contract_pending.any():
+            due = subscription.contract_pending.copy()
+            if event >= 0:
+                due[desk.rows(event)[1]] = True
+            packets, columns = desk.state(newest, np.flatnonzero(due & (subscription.contract_lengths > 0)))
+            subscription.contract_pending[columns] = False
+        elif event >= 0:
+            packets, columns = desk.rows(event)
+            chosen = subscription.contract_lengths[columns] > 0
+            packets, columns = packets[chosen], columns[chosen]
+        else:
+            return np.zeros((0, 184), np.uint8), np.zeros(0, np.int16)
+        return packets, subscription.contract_lengths[columns]
 
     def _set_mode(self, subscription: Subscription, mode: str, tokens: list[int]) -> None:
         if len(tokens) > CONNECTION_LIMIT:
@@ -238,6 +344,22 @@ class Exchange:
         columns = self._known(tokens)
         subscription.lengths[columns] = self._bytes[mode][columns]
         subscription.pending[columns] = True
+        if self.contracts is not None:
+            for token in tokens:
+                column = self.contracts.columns.get(token)
+                if column is not None:
+                    subscription.contracts[token] = SHARE_BYTES[mode]
+                    subscription.contract_lengths[column] = SHARE_BYTES[mode]
+                    subscription.contract_pending[column] = True
+            self._tell_desk()
+
+    def _leave_contracts(self, subscription: Subscription, tokens: list[int]) -> None:
+        for token in tokens:
+            if subscription.contracts.pop(token, 0) and self.contracts is not None:
+                column = self.contracts.columns[token]
+                subscription.contract_lengths[column] = 0
+                subscription.contract_pending[column] = False
+        self._tell_desk()
 
     def _known(self, tokens: list[int]) -> list[int]:
         return [self._columns[token] for token in tokens if token in self._columns]

@@ -10,19 +10,29 @@ import datetime as dt
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atmand.market.sessions import Phase, Window, windows
+from atmand.market.sessions import FUTURES, OPTIONS, Phase, Window, windows
+from atmand.sim.actions import SimAction
 from atmand.sim.candles import Candles, minute_candles
+from atmand.sim.chain import Chain
+from atmand.sim.contracts import UNDERLYINGS, Contracts
+from atmand.sim.derivatives import Derivatives
+from atmand.sim.desk import Desk, Session
+from atmand.sim.indices import COMPUTED, index_values
 from atmand.sim.levels import DailyCloses, random_stream
 from atmand.sim.market_day import DEPTH, Levels, MarketDay, Reference
+from atmand.sim.noise import mixed
+from atmand.sim.option_model import OptionModel
 from atmand.sim.paths import company_paths, day_shape, regimes
 from atmand.sim.universe import COMPANIES, INDICES, Listing, seeded_listings, session_groups
+from atmand.sim.vix import vix
 
 __all__ = ["SeededMarket"]
 
@@ -32,9 +42,9 @@ _STREAM_PATH: Final = 2
 _STREAM_TICKS: Final = 3
 _DAYS_KEPT: Final = 2
 _CANDLE_DAYS_KEPT: Final = 64
+_SESSIONS_KEPT: Final = 8
 _COUNT: Final = len(COMPANIES)
 _SHARES: Final = 2 * _COUNT
-_WEIGHT_BITS: Final = 20
 _BSE_SHARE: Final = 12
 """NSE trades so many times BSE's volume."""
 
@@ -44,11 +54,14 @@ class SeededMarket:
 
     bar_path: Final = False
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, model: OptionModel | None = None, actions: Sequence[SimAction] = ()) -> None:
         self.seed = seed
+        self.actions = tuple(actions)
         self.listings: tuple[Listing, ...] = seeded_listings()
-        self._groups = np.array(session_groups(self.listings))
-        self._closes = DailyCloses(seed)
+        self._groups = np.array(session_groups(self.listings, (one.name for one in UNDERLYINGS)))
+        self._closes = DailyCloses(seed, actions)
+        self._derivatives = Derivatives(self._closes, model or OptionModel(), seed)
+        self._sessions = _Recent[Session](_SESSIONS_KEPT)
         self._days = _Recent[MarketDay](_DAYS_KEPT)
         self._candles = _Recent[Candles](_CANDLE_DAYS_KEPT)
         # Histories are computed in a thread while the market goes on in the loop's.
@@ -66,7 +79,7 @@ class SeededMarket:
         return self._closes.sessions[at] if at >= 1 else None
 
     def windows(self, day: dt.date) -> list[tuple[int, int]]:
-        """Return when anything of the market trades: the windows of all its groups, joined where they touch."""
+        """Return when anything of the market trades: the windows of all its segments, joined where they touch."""
         joined: list[tuple[int, int]] = []
         for opens, closes in sorted((w.open_ns, w.close_ns) for w in self._plan(day) if w.phase is Phase.CONTINUOUS):
             if joined and opens <= joined[-1][1]:
@@ -89,11 +102,41 @@ class SeededMarket:
         with self._lock:
             return self._candles.get(day, self._make_candles)
 
+    def contracts(self, day: dt.date) -> Contracts:
+        """Return the futures and options that are listed on a session."""
+        with self._lock:
+            return self._derivatives.contracts(self._closes.position(day))
+
+    def chain(self, day: dt.date) -> Chain:
+        """Return a session's futures and options with their prices."""
+        with self._lock:
+            return self._derivatives.chain(self._closes.position(day))
+
+    def desk(self, day: dt.date) -> Desk:
+        """Return a session's futures and options as packets; what one caller asks of it is kept for that caller."""
+        with self._lock:
+            chain = self._derivatives.chain(self._closes.position(day))
+            return Desk(chain, self._sessions.get(day, self._make_session))
+
+    def closes(self, day: dt.date) -> NDArray[np.int64]:
+        """Return the closes in paise of what derivatives are written on, in the order of `UNDERLYINGS`."""
+        with self._lock:
+            return self._derivatives.closes(self._closes.position(day))
+
+    def became(self, symbol: str, after: dt.date, until: dt.date) -> Fraction:
+        """Return how many shares one share of session `after` has become by session `until`."""
+        company = next((number for number, one in enumerate(COMPANIES) if one.symbol == symbol), None)
+        if company is None:
+            return Fraction(1)
+        return self._closes.factor(company, self._closes.position(after), self._closes.position(until))
+
     def _reference(self, position: int) -> Reference:
         tick, lower, upper = self._closes.limits(position)
-        before = self._closes.close(position - 1)
+        before = self._closes.before(position)
         members = np.concatenate([before, before])
-        indices = _index_values(members[None, :])[0]
+        indices = np.append(
+            index_values(members[None, :], self._closes.became(position))[0], self._vix_before(position)
+        )
         five, none = np.full(len(INDICES), 5), np.zeros(len(INDICES), np.int64)
         return Reference(
             tick=np.concatenate([tick, tick, five]),
@@ -102,8 +145,14 @@ class SeededMarket:
             upper=np.concatenate([upper, upper, none]),
         )
 
+    def _vix_before(self, position: int) -> int:
+        """Return the volatility index at the end of the session before."""
+        chain = self._derivatives.chain(max(position - 1, 1))
+        evening = chain.terms.today if position > 1 else chain.terms.before
+        return int(vix(chain, np.array([evening.second]), evening.close[None, :])[0])
+
     def _plan(self, day: dt.date) -> list[Window]:
-        groups = set(self._groups.tolist())
+        groups = {*self._groups.tolist(), FUTURES, OPTIONS}
         return [window for window in windows(day, phase=None) if window.group in groups]
 
     def _seconds(self, day: dt.date) -> NDArray[np.int64]:
@@ -112,16 +161,32 @@ class SeededMarket:
 
     def _draw(self, day: dt.date) -> _Drawn:
         position = self._closes.position(day)
-        seconds = self._seconds(day)
-        return _draw_ticks(
+        seconds, plan = self._seconds(day), self._plan(day)
+        drawn = _draw_ticks(
             self.seed,
             day,
             seconds,
-            _hours_of(self._groups, self._plan(day), seconds),
+            _hours_of(self._groups, plan, seconds),
             self._reference(position),
             self._closes.close(position),
             self._closes.sector,
+            self._closes.became(position),
         )
+        session = _session_of(drawn, plan)
+        self._sessions.get(day, lambda _: session)
+        return self._with_vix(drawn, session, position)
+
+    def _with_vix(self, drawn: _Drawn, session: Session, position: int) -> _Drawn:
+        """Fill the volatility index's column, which moves with every minute's first second and at the end."""
+        starts = np.append(np.flatnonzero(np.diff(session.seconds // 60, prepend=-1)), len(session.seconds) - 1)
+        values = vix(self._derivatives.chain(position), session.seconds[starts], session.spots[starts])
+        drawn.last[:, -1] = np.repeat(values, np.diff(np.append(starts, len(session.seconds))))
+        drawn.changed[-1, -1] |= drawn.changed[-1, -2]
+        return drawn
+
+    def _make_session(self, day: dt.date) -> Session:
+        self._draw(day)
+        return self._sessions.get(day, self._make_session)
 
     def _make_candles(self, day: dt.date) -> Candles:
         drawn = self._draw(day)
@@ -187,6 +252,17 @@ class _Drawn:
     spread: NDArray[np.int8]
 
 
+def _session_of(drawn: _Drawn, plan: list[Window]) -> Session:
+    """Return what derivatives need to know of a session: the underlyings' prices by second and when they trade."""
+    opened = np.zeros(len(drawn.seconds), np.bool_)
+    for window in plan:
+        if window.group == FUTURES and window.phase is Phase.CONTINUOUS:
+            first, end = np.searchsorted(drawn.seconds, (window.open_ns // _SECOND, window.close_ns // _SECOND))
+            opened[first:end] = True
+    spots = drawn.last[:, [one.column for one in UNDERLYINGS]].astype(np.int64)
+    return Session(drawn.seconds, spots, opened, day_shape(len(drawn.seconds)))
+
+
 def _draw_ticks(
     seed: int,
     day: dt.date,
@@ -195,6 +271,7 @@ def _draw_ticks(
     reference: Reference,
     close: NDArray[np.int64],
     sector: NDArray[np.int64],
+    became: tuple[Fraction, ...],
 ) -> _Drawn:
     """Draw a session: fair paths, then at which seconds each listing trades or re-quotes, at what price, how much."""
     stream = random_stream(seed, day, _STREAM_PATH)
@@ -216,8 +293,9 @@ def _draw_ticks(
     minute_start = np.searchsorted(seconds, seconds // 60 * 60)[:, None]
     # A minute's first packet is a trade, so that a candle of trades and a candle of packets are one and the same.
     changed = traded | (quoted & (last_trade >= minute_start))
-    volume = np.cumsum(np.where(traded, _quantities(ticks, shape * regime.activity[:, None]), 0), axis=0)
-    indices = _index_values(last)
+    volume = np.cumsum(np.where(traded, _quantities(ticks, shape * regime.activity[:, None], became), 0), axis=0)
+    indices = np.zeros((len(seconds), len(INDICES)), np.int64)
+    indices[:, :COMPUTED] = index_values(last, became)
     moved = np.diff(indices, axis=0, prepend=0) != 0
     moved |= minute_start == np.arange(len(seconds))[:, None]
     moved &= hours.open[:, _SHARES:]
@@ -272,25 +350,14 @@ def _trade_prices(
     return price
 
 
-def _quantities(ticks: np.random.Generator, shape: NDArray[np.float64]) -> NDArray[np.int32]:
-    a_day = np.array([company.shares_a_day for company in COMPANIES], np.float64)
+def _quantities(
+    ticks: np.random.Generator, shape: NDArray[np.float64], became: tuple[Fraction, ...]
+) -> NDArray[np.int32]:
+    a_day = np.array([c.shares_a_day * float(more) for c, more in zip(COMPANIES, became, strict=True)])
     a_second = np.concatenate([a_day, a_day / _BSE_SHARE]) / 22_500
     draw = ticks.standard_exponential((len(shape), _SHARES), dtype=np.float32)
     draw *= (a_second * shape).astype(np.float32)
     return draw.astype(np.int32) + np.int32(1)
-
-
-def _index_values(last: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the indices in paise, (S, indices), from the members' prices, in integers so that every machine agrees."""
-    values = np.empty((len(last), len(INDICES)), np.int64)
-    for at, index in enumerate(INDICES):
-        offset = 0 if index.exchange == "NSE" else _COUNT
-        share = (index.rupees << _WEIGHT_BITS) // len(index.members)
-        total = np.zeros(len(last), np.int64)
-        for member in index.members:
-            total += last[:, offset + member].astype(np.int64) * (share // COMPANIES[member].rupees)
-        values[:, at] = ((total >> _WEIGHT_BITS) + 2) // 5 * 5
-    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,19 +385,11 @@ class _SeededBook:
         """Return seeded quantities, (n, 5): a hash instead of a stream, so that any packet can be made alone."""
         level = np.arange(offset, offset + DEPTH, dtype=np.uint64)
         where = (event.astype(np.uint64) << np.uint64(16)) | (column.astype(np.uint64) << np.uint64(4))
-        mixed = _mixed((where[:, None] | level) ^ _mixed(np.array([self.key], np.uint64)))
-        portion = (mixed >> np.uint64(48)).astype(np.int64)  # 16 bits
+        drawn = mixed((where[:, None] | level) ^ mixed(np.array([self.key], np.uint64)))
+        portion = (drawn >> np.uint64(48)).astype(np.int64)  # 16 bits
         size = _LEVEL_SIZE[column][:, None]
         growth = 2 + np.arange(DEPTH)
         return 1 + size * growth * (portion + 16_384) // (65_536 * 2)
-
-
-def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return splitmix64 of each value (Vigna, public domain)."""
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
 
 
 _LEVEL_SIZE: Final = np.array(

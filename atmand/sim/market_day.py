@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from numpy.typing import NDArray
 from atmand.sim.candles import Candles, minute_candles
 from atmand.sim.universe import Listing
 from atmand.sim.wire import FULL, INDEX
+
+if TYPE_CHECKING:
+    from atmand.sim.chain import Chain
+    from atmand.sim.contracts import Contracts
+    from atmand.sim.desk import Desk
 
 __all__ = ["DEPTH", "Book", "Levels", "Market", "MarketDay", "Reference", "StepRows", "packet_rows"]
 
@@ -108,6 +114,21 @@ class Market(Protocol):
     def day(self, day: dt.date) -> MarketDay: ...
 
     def candles(self, day: dt.date) -> Candles: ...
+
+    def contracts(self, day: dt.date) -> Contracts | None:
+        """Return the futures and options of a session, None where the market has none."""
+
+    def chain(self, day: dt.date) -> Chain:
+        """Return the prices of a session's futures and options; SimulatorError where the market has none."""
+
+    def desk(self, day: dt.date) -> Desk:
+        """Return the packets of a session's futures and options; SimulatorError where the market has none."""
+
+    def closes(self, day: dt.date) -> NDArray[np.int64]:
+        """Return the closes in paise of what futures and options are written on."""
+
+    def became(self, symbol: str, after: dt.date, until: dt.date) -> Fraction:
+        """Return how many shares one share of session `after` has become by session `until`."""
 
 
 class StepRows:

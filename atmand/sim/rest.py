@@ -16,9 +16,11 @@ import structlog
 from aiohttp import web
 
 from atmand.clocks import monotonic_ns
+from atmand.sim.broker import Broker
 from atmand.sim.exchange import Exchange
 from atmand.sim.history import HistoryError, candles_between
-from atmand.sim.quotes import full_quote, ist_text
+from atmand.sim.orders_rest import order_routes
+from atmand.sim.quotes import contract_quote, full_quote, ist_text
 from atmand.sim.settings import SimSettings
 from atmand.sim.universe import dump_csv
 
@@ -36,7 +38,7 @@ _USER: Final = {
     "user_name": "Simulated Trader",
     "user_shortname": "Simulated",
     "broker": "ZERODHA",
-    "exchanges": ["NSE", "BSE"],
+    "exchanges": ["NSE", "BSE", "NFO", "BFO"],
     "products": ["CNC", "NRML", "MIS", "CO"],
     "order_types": ["MARKET", "LIMIT", "SL", "SL-M"],
     "avatar_url": None,
@@ -124,10 +126,11 @@ async def error_body(request: web.Request, handler: _Handler) -> web.StreamRespo
         return _failure(500, "GeneralException", "Something unexpected happened")
 
 
-def rest_routes(exchange: Exchange, login: Login, settings: SimSettings) -> list[web.RouteDef]:
-    """Return the REST calls of one exchange."""
+def rest_routes(exchange: Exchange, broker: Broker, login: Login, settings: SimSettings) -> list[web.RouteDef]:
+    """Return the REST calls of one exchange and its broker."""
     calls = _Calls(exchange, login, settings)
     return [
+        *order_routes(broker, calls.admit, _success, _failure),
         web.post("/session/token", calls.start_session),
         web.delete("/session/token", calls.end_session),
         web.get("/user/profile", calls.profile),
@@ -172,11 +175,14 @@ class _Calls:
         self._admit(request, self._other)
         exchange = request.match_info.get("exchange")
         market = self._exchange.market
-        if exchange is not None and exchange not in {row.exchange for row in market.listings}:
+        contracts = self._exchange.contracts
+        known = {row.exchange for row in market.listings} | ({"NFO", "BFO"} if contracts is not None else set())
+        if exchange is not None and exchange not in known:
             raise _KiteError(400, "InputException", "Invalid exchange")
         day = self._exchange.session or market.first_session()
         reference = market.reference(day)
-        text = dump_csv(market.listings, reference.close_before.tolist(), reference.tick.tolist(), exchange)
+        rows = () if contracts is None else contracts.dump_rows(market.chain(contracts.day).close_before)
+        text = dump_csv(market.listings, reference.close_before.tolist(), reference.tick.tolist(), exchange, rows)
         response = web.Response(text=text, content_type="text/csv")
         response.enable_compression(web.ContentCoding.gzip)
         return response
@@ -184,18 +190,17 @@ class _Calls:
     async def historical(self, request: web.Request) -> web.Response:
         self._admit(request, self._historical)
         token = request.match_info["token"]
-        column = self._exchange.column_of(int(token)) if token.isascii() and token.isdigit() else None
-        if column is None:
+        if not (token.isascii() and token.isdigit()):
             raise _KiteError(400, "InputException", "invalid token")
         try:
             # Days that nobody has asked for yet are computed now: not in the loop that moves the market.
             interval, query = request.match_info["interval"], request.query
-            wanted = candles_between(self._exchange, column, interval, query.get("from"), query.get("to"))
+            wanted = candles_between(self._exchange, int(token), interval, query.get("from"), query.get("to"))
             candles = await asyncio.to_thread(wanted)
         except HistoryError as error:
             raise _KiteError(400, "InputException", str(error)) from error
-        if request.query.get("oi") == "1":
-            candles = [[*candle, 0] for candle in candles]
+        if request.query.get("oi") != "1":
+            candles = [candle[:-1] for candle in candles]
         return _success({"candles": candles})
 
     async def quote(self, request: web.Request) -> web.Response:
@@ -219,15 +224,36 @@ class _Calls:
             if column is not None and column in rows:
                 quote = full_quote(rows[column], market.listings[column], reference, column)
                 quotes[name] = {key: quote[key] for key in _KEYS[form]} if form in _KEYS else quote
+        return quotes | self._contract_quotes([name for name in columns if columns[name] is None], form)
+
+    def _contract_quotes(self, names: list[str], form: str) -> dict[str, dict[str, Any]]:
+        exchange = self._exchange
+        columns = {name: column for name in names if (column := exchange.contract_of(_token_or_key(name))) is not None}
+        packets, known = exchange.contract_state(np.array(sorted(set(columns.values())), np.int64))
+        rows = {int(column): packet for column, packet in zip(known, packets, strict=True)}
+        quotes = {}
+        for name, column in columns.items():
+            if column in rows:
+                chain = exchange.desk().chain
+                quote = contract_quote(rows[column], int(chain.lower[column]), int(chain.upper[column]))
+                quotes[name] = {key: quote[key] for key in _KEYS[form]} if form in _KEYS else quote
         return quotes
 
     def _column(self, name: str) -> int | None:
-        return self._exchange.column_of(int(name) if name.isascii() and name.isdigit() else name)
+        return self._exchange.column_of(_token_or_key(name))
+
+    def admit(self, request: web.Request) -> None:
+        """Refuse a caller without the day's token, or one that calls too often."""
+        self._admit(request, self._other)
 
     def _admit(self, request: web.Request, allowance: _Allowance) -> None:
         if not self._login.allows_header(request.headers.get("Authorization", "")):
             raise _KiteError(403, "TokenException", "Incorrect `api_key` or `access_token`.")
         allowance.take()
+
+
+def _token_or_key(name: str) -> int | str:
+    return int(name) if name.isascii() and name.isdigit() else name
 
 
 _KEYS: Final = {"ltp": ("instrument_token", "last_price"), "ohlc": ("instrument_token", "last_price", "ohlc")}

@@ -16,10 +16,12 @@ from aiohttp import WSMsgType, web
 
 from atmand.clocks import monotonic_ns
 from atmand.market.sessions import calendar_with, ns, use_calendar
+from atmand.sim.broker import Broker
 from atmand.sim.control import Control
 from atmand.sim.exchange import Exchange, RequestError, Subscription
 from atmand.sim.generator import SeededMarket
 from atmand.sim.market_day import Market
+from atmand.sim.orders_rest import order_row
 from atmand.sim.pace import Pace
 from atmand.sim.rest import Login, error_body, rest_routes
 from atmand.sim.settings import SimSettings
@@ -54,7 +56,7 @@ def _open_market(settings: SimSettings) -> Market:
         text = settings.sessions_file.read_text("utf-8", "replace")
         use_calendar(calendar_with(text, str(settings.sessions_file)))
     if settings.bars is None:
-        return SeededMarket(settings.seed)
+        return SeededMarket(settings.seed, settings.options, settings.corporate_actions)
     # Bars need polars and numba, which the seeded market starts without.
     from atmand.sim.bar_market import BarMarket
 
@@ -82,6 +84,7 @@ class Server:
     def __init__(self, settings: SimSettings, market: Market) -> None:
         self.settings = settings
         self.exchange = Exchange(market, int(settings.start.timestamp()) * _SECOND)
+        self.broker = Broker(self.exchange)
         self.pace = Pace(settings.speed)
         self.paused = False
         self.stopped = asyncio.Event()
@@ -96,7 +99,7 @@ class Server:
         app = web.Application(middlewares=[error_body])
         app.add_routes([web.get("/", self._data_socket), web.get("/ws", self._data_socket)])
         app.add_routes([web.get("/control", self._control.socket)])
-        app.add_routes(rest_routes(self.exchange, self._login, self.settings))
+        app.add_routes(rest_routes(self.exchange, self.broker, self._login, self.settings))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         try:
@@ -153,6 +156,8 @@ class Server:
                 client = self._clients.get(subscription)
                 if client is not None and client.alive:
                     await self._write(client, data)
+            for order in self.broker.step():
+                await self.broadcast(text_message("order", order_row(order)))
             await self._control.applied(step_ns)
             # Readers of the sockets get their turn even when every step is overdue.
             await asyncio.sleep(0)

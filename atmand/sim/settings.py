@@ -10,6 +10,8 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveFloat, SecretStr
 
 from atmand.market.sessions import IST
+from atmand.sim.actions import SimAction
+from atmand.sim.option_model import OptionModel
 
 __all__ = ["SimSettings"]
 
@@ -39,6 +41,10 @@ class SimSettings(BaseModel):
     """A file laid over the calendar, as `market.sessions_file` in the daemon."""
     bars: Path | None = None
     """A file of one-minute bars to draw the market out of, instead of the seeded one."""
+    options: OptionModel = OptionModel()
+    """How futures and options are priced."""
+    corporate_actions: tuple[SimAction, ...] = ()
+    """Splits and bonuses of the seeded market, each on a day of its own."""
     historical_per_second: PositiveFloat = 3.0
     quote_per_second: PositiveFloat = 1.0
     calls_per_second: PositiveFloat = 10.0

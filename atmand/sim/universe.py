@@ -1,4 +1,4 @@
-"""The simulated exchange's instruments: fifty shares listed on NSE and BSE, three indices, and the dump of them.
+"""The simulated exchange's instruments: fifty shares listed on NSE and BSE, four indices, and the dump of them.
 
 Symbols and tokens follow the broker's public numbering so that configurations carry over; price levels, sectors,
 volatilities and ISINs are invented. The generator and the REST dump read it.
@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from atmand.market.instruments import session_group
 from atmand.market.kite_dump import parse_kite_dump
@@ -41,7 +41,7 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class IndexFact:
-    """An index: its listing, its base level in rupees and which members' listings it is made of."""
+    """An index: its listing, its base level in rupees and which members' listings it is made of (none: of options)."""
 
     symbol: str
     exchange: str
@@ -165,11 +165,12 @@ INDICES: Final = (
         "NIFTY BANK", "NSE", 1016, 55_400, tuple(i for i, company in enumerate(COMPANIES) if company.sector == "BANK")
     ),
     IndexFact("SENSEX", "BSE", 1, 81_300, tuple(range(30))),
+    IndexFact("INDIA VIX", "NSE", 1035, 13, ()),
 )
 
 
 def seeded_listings() -> tuple[Listing, ...]:
-    """Return the seeded market's 103 rows: the companies on NSE, the same on BSE, then the indices."""
+    """Return the seeded market's 104 rows: the companies on NSE, the same on BSE, then the indices."""
     rows = []
     for exchange, segment in (("NSE", SEGMENT_NSE), ("BSE", SEGMENT_BSE)):
         for company in COMPANIES:
@@ -184,12 +185,11 @@ def seeded_listings() -> tuple[Listing, ...]:
     return tuple(rows)
 
 
-def session_groups(listings: Sequence[Listing]) -> list[int]:
-    """Return the group of session windows of each listing, as a client finds it in the dump of them."""
+def session_groups(listings: Sequence[Listing], derivatives: Iterable[str] = ()) -> list[int]:
+    """Return the group of session windows of each listing, as a client finds it; `derivatives` names underlyings."""
     nothing = [0] * len(listings)
     listed = parse_kite_dump(dump_csv(listings, nothing, nothing))
-    names = listed.names_with_derivatives()
-    return [session_group(row, names) for row in listed.instruments()]
+    return [session_group(row, frozenset(derivatives)) for row in listed.instruments()]
 
 
 _COLUMNS: Final = (
@@ -209,11 +209,16 @@ _COLUMNS: Final = (
 
 
 def dump_csv(
-    listings: Sequence[Listing], closes: Iterable[int], ticks: Iterable[int], exchange: str | None = None
+    listings: Sequence[Listing],
+    closes: Iterable[int],
+    ticks: Iterable[int],
+    exchange: str | None = None,
+    contracts: Iterable[tuple[Any, ...]] = (),
 ) -> str:
     """Return the instruments dump as CSV, columns as the broker's (kite.trade/docs, Market quotes and instruments).
 
-    `closes` and `ticks` are paise, one a listing; `exchange` keeps the rows of one exchange.
+    `closes` and `ticks` are paise, one a listing; `contracts` are derivatives' rows as they are; `exchange` keeps the
+    rows of one exchange.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -224,4 +229,5 @@ def dump_csv(
         segment = "INDICES" if row.is_index else row.exchange
         prices = (close / 100, "", 0.0, 0 if row.is_index else tick / 100, 0 if row.is_index else 1)
         writer.writerow((row.token, row.exchange_token, row.symbol, row.name, *prices, "EQ", segment, row.exchange))
+    writer.writerows(row for row in contracts if exchange in (None, row[-1]))
     return out.getvalue()

@@ -29,7 +29,7 @@ async def test_a_bad_token_fails_the_upgrade_with_403(query: dict[str, str]) -> 
 
 async def test_bad_requests_are_answered_by_an_error_text_and_the_connection_lives() -> None:
     async with running(speed=60) as sim, sim.data() as socket:
-        assert (await receive(socket, "instruments_meta"))["data"]["count"] == 103
+        assert (await receive(socket, "instruments_meta"))["data"]["count"] == 104
         for text in ("not json", '{"a": "mode", "v": ["wrong", [408065]]}', '{"a": "dance"}'):
             await socket.send_str(text)
             assert (await receive(socket, "error"))["data"]
