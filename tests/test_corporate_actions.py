@@ -23,11 +23,11 @@ from atmand.ledger.catch_up import events
 from atmand.ledger.fold import Opening
 from atmand.market.instruments import Instrument
 from atmand.market.sessions import ns
-from atmand.opening import Universe
 from atmand.past import FoldedPast
 from atmand.research.bar_driver import BarDriver, DrivenMarket
 from atmand.settings import load
 from atmand.trading import Trading
+from atmand.universe import Universe
 from atmand.wiring import JOURNAL
 
 DAYS = (date(2026, 7, 6), date(2026, 7, 7))

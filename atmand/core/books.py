@@ -180,6 +180,8 @@ def open_next_day(layout: Layout) -> None:
     for name in _DAILY["PAIR"]:
         pairs[name] = 0
     books["day_equity_paise"] = books["equity_paise"]
+    if not layout.manifest.books:  # a recorder's
+        return
     products = np.array([plan.product for plan in layout.manifest.books])[pairs["book"]]
     pairs["holding"] = np.where(products == "CNC", pairs["quantity"], 0)
     late = (products == "MIS") & (pairs["quantity"] != 0) & (pairs["exit_reason"] == 0)

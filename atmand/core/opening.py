@@ -162,8 +162,12 @@ def instruments_draft(instruments: Sequence[tuple[Instrument, int]], dump: bytes
 
 
 def _cost_group(instrument: Instrument) -> int:
-    """Return the block of cost rows of an instrument; of shares, the one before deliveries'."""
-    return cost_group(instrument.exchange, segment_of(instrument.exchange, instrument.segment, instrument.name))
+    """Return the block of cost rows of an instrument; of shares, the one before deliveries'.
+
+    The exchange is the durable key's: brokers write `NFO` and `BFO` for the derivatives of NSE and BSE.
+    """
+    exchange = instrument.key.partition(":")[0]
+    return cost_group(exchange, segment_of(exchange, instrument.segment, instrument.name))
 
 
 def program_draft(

@@ -17,10 +17,12 @@ DAY = date(2026, 8, 10)
 
 GROUPS = (WITHOUT_DERIVATIVES, WITH_DERIVATIVES, FUTURES, OPTIONS)
 EAGER = {"long_above": 1.0}
+OVERNIGHT = {"carried": True}
+"""Under MIS a book is flat some minutes before its segments close; here the segments' own hours count."""
 
 
 def mixed(**values: float) -> Market:
-    book = Book(values=EAGER | values, instruments=(0, 1, 2, 3))
+    book = Book(values=EAGER | values, instruments=(0, 1, 2, 3), plan=OVERNIGHT)
     return Market([book], [share(place) for place in range(4)], day=DAY, groups=GROUPS)
 
 
@@ -54,7 +56,12 @@ def test_a_day_ends_with_the_last_of_the_segments_that_are_traded() -> None:
 
 def test_quotes_of_pre_open_and_auction_make_no_bar_and_fill_no_order() -> None:
     market = Market(
-        [Book(values=EAGER)], [share(0)], day=DAY, groups=(WITH_DERIVATIVES,), opened=-1200, entry_wait_ns=3600 * 10**9
+        [Book(values=EAGER, plan=OVERNIGHT)],
+        [share(0)],
+        day=DAY,
+        groups=(WITH_DERIVATIVES,),
+        opened=-1200,
+        entry_wait_ns=3600 * 10**9,
     )
     market.tick(-600, 99_000)  # 09:05
     assert (market.header["outside_ticks"], len(market.bars())) == (1, 0)

@@ -42,6 +42,7 @@ def test_every_transition_follows_the_table_and_an_illegal_one_is_counted_and_ig
     header = SimpleNamespace(illegal_transitions=0)
     monkeypatch.setattr(orders, "emit", lambda *row: emitted.append(row))
     monkeypatch.setattr(orders, "header_of", lambda arena: header)
+    monkeypatch.setattr(orders, "instrument_at", lambda arena, index: SimpleNamespace(calm=1))
     monkeypatch.setattr(orders, "tag", lambda arena, group: None)
     fields = dict.fromkeys(
         ("book", "instrument", "id", "trade", "side", "filled", "limit", "value", "costs", "group"), 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core_market import CLOSE, RICH, SECOND, Book, Market, share, walk
+from core_market import CLOSE, MINUTE, RICH, SECOND, Book, Market, share, walk
 from core_market import OPEN as OPEN_NS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,7 +164,7 @@ def test_opposite_entries_settle_between_the_books_at_the_mid_without_costs_and_
 
 def test_no_timer_is_asked_for_an_entry_that_ended_in_the_record_that_made_it() -> None:
     assert netted_pair(10, 4).header["next_due_ns"] == OPEN_NS + 91 * SECOND
-    assert netted_pair(10, 10).header["next_due_ns"] == CLOSE + SECOND
+    assert netted_pair(10, 10).header["next_due_ns"] == CLOSE - 15 * MINUTE  # when MIS is squared off
 
 
 def test_an_exit_meets_another_books_entry_and_both_books_know_their_stops() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from atmand.feed.kite_decode import decode_lines
-from atmand.market.instruments import expiry_ns, parse_kite_dump
+from atmand.market.instruments import expiry_ns
+from atmand.market.kite_dump import parse_kite_dump
 from atmand.market.sessions import ns
 from atmand.sim.actions import SimAction
 from atmand.sim.contracts import UNDERLYINGS, Contracts
@@ -93,7 +94,9 @@ def test_the_dump_comes_back_as_it_was_listed(market: SeededMarket) -> None:
     reference = market.reference(MONDAY)
     closes, ticks = reference.close_before.tolist(), reference.tick.tolist()
     text = dump_csv(market.listings, closes, ticks, contracts=contracts.dump_rows(chain.close_before))
-    read: dict[str, Any] = {row.symbol: row for row in parse_kite_dump(text) if row.segment in ("FUT", "OPT")}
+    read: dict[str, Any] = {
+        row.symbol: row for row in parse_kite_dump(text).instruments() if row.segment in ("FUT", "OPT")
+    }
     assert len(read) == len(contracts.symbols)
     for at, symbol in enumerate(contracts.symbols):
         row, found = contracts.rows[at], read[symbol]
@@ -103,7 +106,7 @@ def test_the_dump_comes_back_as_it_was_listed(market: SeededMarket) -> None:
     assert read["RELIANCE26JULFUT"].underlying == "NSE:EQ:RELIANCE"
     assert expiry_ns(read["NIFTY26JULFUT"]) == ns(dt.date(2026, 7, 28), "15:30")
     only = dump_csv(market.listings, closes, ticks, "BFO", contracts.dump_rows(chain.close_before))
-    assert {row.exchange for row in parse_kite_dump(only)} == {"BFO"}
+    assert {row.exchange for row in parse_kite_dump(only).instruments()} == {"BFO"}
 
 
 def _near_the_money(desk: Desk, spot: float, count: int) -> np.ndarray:

@@ -265,7 +265,7 @@ async def test_before_the_opening_todays_candles_are_not_there() -> None:
         (f"/instruments/historical/{INFY}/minute", {"from": "2025-07-03", "to": "2026-07-02"}, 400, "Input"),
         ("/instruments/NYSE", {}, 400, "Input"),
         ("/quote", {}, 400, "Input"),
-        ("/orders", {}, 404, "General"),
+        ("/positions/yesterday", {}, 404, "General"),
     ],
 )
 async def test_a_bad_call_gets_the_brokers_error(path: str, query: dict[str, str], status: int, kind: str) -> None:
