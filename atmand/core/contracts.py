@@ -1,6 +1,7 @@
-"""Which contract a leg means: its expiry rule, then its strike rule, over the session's table of instruments.
+"""Which contract a leg means, and which contracts end in shares.
 
-A choice is made when a group opens or a leg is entered again, never on the way of a tick.
+A leg's expiry rule, then its strike rule, choose over the session's table of instruments: when a group opens or a leg
+is entered again, never on the way of a tick.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from atmand.core.layout import header_of, instrument_at
 from atmand.core.words import ExpiryRule, StrikeRule
 from atmand.market.option_pricing import YEAR_NS, delta, implied_volatility
 
-__all__ = ["contract_of", "mid_of"]
+__all__ = ["GIVE_UP_NS", "contract_of", "ends_in_shares", "is_given_up", "mid_of"]
 
 _NEXT: Final = np.int64(ExpiryRule.NEXT)
 _MONTHLY: Final = np.int64(ExpiryRule.MONTHLY)
@@ -28,6 +29,22 @@ _DAY_NS: Final = 86_400_000_000_000
 _RATE: Final = 0.065
 """Interest a year that carries the underlying to its forward where no future of the expiry is quoted."""
 _FAR: Final = math.inf
+
+GIVE_UP_NS: Final = 1_800_000_000_000
+"""Half an hour before its end a contract that ends in shares is left, while its book still has two sides."""
+
+
+@kernel
+def ends_in_shares(t, instrument):  # type: ignore[no-untyped-def]
+    """Say whether a contract is on a share: an index cannot be traded, so that its contracts end in cash."""
+    return instrument.underlying >= 0 and instrument_at(t, instrument.underlying).tradable != 0
+
+
+@kernel
+def is_given_up(t, instrument):  # type: ignore[no-untyped-def]
+    """Say whether a contract is too near to its delivery for an entry."""
+    gives_up_ns = instrument.expiry_ns - GIVE_UP_NS
+    return 0 < gives_up_ns <= header_of(t).time_ns and ends_in_shares(t, instrument)
 
 
 @routine

@@ -16,7 +16,7 @@ from atmand.core.records import Kind
 from atmand.core.words import OrderKind, OrderState, Reason
 from atmand.market.costs import order_costs
 
-__all__ = ["fill", "fill_netted"]
+__all__ = ["fill", "fill_netted", "fill_settled"]
 
 _PARTIAL: Final = np.int64(OrderState.PARTIAL)
 _FILLED: Final = np.int64(OrderState.FILLED)
@@ -48,6 +48,12 @@ def fill_netted(t, slot, quantity, price):  # type: ignore[no-untyped-def]
     """Apply a fill that two books made with each other: nothing was traded, so it costs nothing."""
     order_at(t, slot).netted += quantity * price
     _book_fill(t, slot, quantity, price, _0, _NETTED)
+
+
+@routine
+def fill_settled(t, slot, quantity, price, costs):  # type: ignore[no-untyped-def]
+    """Apply the settlement of a contract that has ended; what it costs is no order's charge."""
+    _book_fill(t, slot, quantity, price, costs, order_at(t, slot).reason)
 
 
 @routine

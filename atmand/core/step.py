@@ -20,6 +20,7 @@ from atmand.core.bars import (
     tick_into_bars,
 )
 from atmand.core.decide import enter_group
+from atmand.core.expiry import leave_contracts, settle_contracts
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, group_at, header_of, instrument_at, pair_at, token_at
 from atmand.core.legs import watch_contract, watch_groups
@@ -100,7 +101,7 @@ def begin(t, sequence, time_ns):  # type: ignore[no-untyped-def]
 
 @routine
 def timed_events(t):  # type: ignore[no-untyped-def]
-    """Expire orders, square books off and end the session where their time has come; set the next due time."""
+    """Expire orders, square off, leave and settle contracts, and end the session in time; set the next due time."""
     h = header_of(t)
     due_ns = h.bars_due_ns  # an order that this record made and ended again is not waited for
     for index in range(header_of(t).books_n):
@@ -112,16 +113,21 @@ def timed_events(t):  # type: ignore[no-untyped-def]
                     _exit_pairs(t, np.int64(index), _ANY, _BY_SQUARE_OFF)
             else:
                 due_ns = min(due_ns, book.square_off_ns)
+    due_ns = min(due_ns, leave_contracts(t))
     net_orders(t)
+    ends = False
     if h.session_ended == 0:
         if h.time_ns >= h.session_close_ns + h.grace_ns:
             h.session_ended = 1
+            ends = True
         else:
             due_ns = min(due_ns, h.session_close_ns + h.grace_ns)
     h.clock_due_ns = due_ns
     h.next_due_ns = NEVER_NS
     if h.decisions:
         due_ns = min(due_ns, expire_orders(t, h.session_ended))
+        if ends:
+            settle_contracts(t)
         due_ns = min(due_ns, watch_groups(t))
         _retry_groups(t)
         due_ns = min(due_ns, next_wait_ns(t))

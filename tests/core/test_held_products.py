@@ -165,8 +165,8 @@ def test_an_evening_session_keeps_the_distance_to_its_close() -> None:
         ({"exchange": "BSE", "key": "BSE:EQ:AAA"}, ("BSE", "EQ_INTRADAY")),
         ({"segment": "FUT", "name": "NIFTY"}, ("NSE", "FUT")),
         ({"segment": "OPT", "name": "NIFTY"}, ("NSE", "OPT")),
-        ({"segment": "OPT", "name": "SENSEX", "exchange": "BSE"}, ("BSE", "OPT_SENSEX_BANKEX")),
-        ({"segment": "OPT", "name": "RELIANCE", "exchange": "BSE"}, ("BSE", "OPT")),
+        ({"segment": "OPT", "name": "SENSEX", "key": "BSE:OPT:SENSEX"}, ("BSE", "OPT_SENSEX_BANKEX")),
+        ({"segment": "OPT", "name": "RELIANCE", "key": "BSE:OPT:RELIANCE"}, ("BSE", "OPT")),
     ],
 )
 def test_an_instrument_is_charged_in_its_own_segment(changes: dict[str, Any], group: tuple[str, str]) -> None:

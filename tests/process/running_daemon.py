@@ -176,16 +176,20 @@ def write_strategy(folder: Path, name: str, universe: Iterable[str], **values: s
 
 
 def write_configuration(
-    folder: Path, strategies: Mapping[str, Path], tables: Mapping[str, Mapping[str, Any]], **params: Mapping[str, float]
+    folder: Path,
+    strategies: Mapping[str, Path],
+    tables: Mapping[str, Mapping[str, Any]],
+    capital_rupees: int = 1_000_000,
+    **params: Mapping[str, float],
 ) -> Path:
-    """Write a configuration that runs strategies with ten lakh rupees each; `tables` are its other tables."""
+    """Write a configuration that runs strategies with that much each; `tables` are its other tables."""
     lines: list[str] = []
     for title, fields in {"instance": {"name": "test"}, "accounts.paper": {"venue": "paper"}, **tables}.items():
         lines += [f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items()), ""]
     for name, file in strategies.items():
         values = ", ".join(f"{key} = {value}" for key, value in params.get(name, {}).items())
         lines += [
-            f"[strategies.{name}]", f'file = "{file}"', 'account = "paper"', "capital_rupees = 1000000",
+            f"[strategies.{name}]", f'file = "{file}"', 'account = "paper"', f"capital_rupees = {capital_rupees}",
             f"params = {{ {values} }}", "",
         ]  # fmt: skip
     path = folder / "atmand.toml"

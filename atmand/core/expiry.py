@@ -1,0 +1,111 @@
+"""The last day of a contract: what ends in shares is given up before its close, what ends in cash is settled at it.
+
+Nobody is delivered by oversight: positions in a stock's future or option leave the market while it still trades, and
+one that found no buyer is settled in the books as the exchange would settle it, with the costs of a delivery.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from atmand.core.bars import NEVER_NS
+from atmand.core.contracts import GIVE_UP_NS, ends_in_shares
+from atmand.core.fills import fill_settled
+from atmand.core.jit import kernel, routine
+from atmand.core.layout import book_at, cost_at, header_of, instrument_at, pair_at
+from atmand.core.matching import request_exit
+from atmand.core.orders import make_order
+from atmand.core.words import OrderKind, OrderState, Purpose, Reason
+from atmand.market.costs import delivered_costs, exercise_costs, settled_costs
+
+__all__ = ["leave_contracts", "settle_contracts"]
+
+_LIMIT: Final = np.int64(OrderKind.LIMIT)
+_SENT: Final = np.int64(OrderState.SENT)
+_EXIT: Final = np.int64(Purpose.EXIT)
+_EXPIRY: Final = np.int64(Reason.EXPIRY)
+
+
+@routine
+def leave_contracts(t):  # type: ignore[no-untyped-def]
+    """Exit what would be delivered today, once it is time; return when that is due next."""
+    h = header_of(t)
+    due_ns = NEVER_NS
+    for index in range(h.instruments_n):
+        instrument = instrument_at(t, index)
+        if not 0 < instrument.expiry_ns <= h.session_close_ns or not ends_in_shares(t, instrument):
+            continue
+        gives_up_ns = instrument.expiry_ns - GIVE_UP_NS
+        if h.time_ns < gives_up_ns:
+            due_ns = min(due_ns, gives_up_ns)
+        elif h.decisions and h.session_ended == 0:
+            _leave(t, instrument.first_pair)
+    return due_ns
+
+
+@kernel
+def _leave(t, index):  # type: ignore[no-untyped-def]
+    """Ask for the exit of every book's position in one instrument."""
+    while index >= 0:
+        pair = pair_at(t, index)
+        if pair.quantity != 0 or pair.entry_order >= 0:
+            request_exit(t, index, _EXPIRY)
+        index = pair.next_in_instrument
+
+
+@routine
+def settle_contracts(t):  # type: ignore[no-untyped-def]
+    """At the session's end, settle what is still held of contracts that ended in it. Their orders have lapsed."""
+    h = header_of(t)
+    for index in range(h.pairs_n):
+        pair = pair_at(t, index)
+        instrument = instrument_at(t, pair.instrument)
+        if pair.quantity != 0 and 0 < instrument.expiry_ns <= h.time_ns:
+            _settle(t, index)
+
+
+@kernel
+def _settle(t, index):  # type: ignore[no-untyped-def]
+    """Close a position at its final settlement price, by an order that the exchange makes for us."""
+    pair = pair_at(t, index)
+    price = _settlement_price(t, pair)
+    side = np.int64(-1) if pair.quantity > 0 else np.int64(1)
+    quantity = abs(pair.quantity)
+    slot = make_order(t, index, side, _LIMIT, _EXIT, quantity, price, _EXPIRY, _SENT)
+    if slot >= 0:
+        fill_settled(t, slot, quantity, price, _settlement_costs(t, pair, quantity, price))
+
+
+@kernel
+def _settlement_price(t, pair):  # type: ignore[no-untyped-def]
+    """Return what a contract is worth at its end: by the underlying's last price, or its own where that is not known.
+
+    The exchange takes the underlying's closing price, an index's of the last half hour's trades: nseclearing.in, final
+    settlement of equity derivatives. The last price stands for it.
+    """
+    instrument = instrument_at(t, pair.instrument)
+    last_price = instrument_at(t, instrument.underlying).last_price if instrument.underlying >= 0 else np.int64(0)
+    if last_price > 0:
+        if instrument.right == 0:
+            return last_price
+        return max((last_price - instrument.strike) * instrument.right, 0)
+    if instrument.last_price > 0:
+        return instrument.last_price
+    return pair.value_paise // pair.quantity
+
+
+@kernel
+def _settlement_costs(t, pair, quantity, price):  # type: ignore[no-untyped-def]
+    """Return what a settlement costs: a delivery's taxes on the shares, or those of an exercise on what it is worth."""
+    instrument = instrument_at(t, pair.instrument)
+    rates = cost_at(t, instrument.cost_group + book_at(t, pair.book).delivery)
+    if price == 0:
+        return np.int64(0)
+    if ends_in_shares(t, instrument):
+        at = price if instrument.right == 0 else instrument.strike
+        return np.int64(delivered_costs(rates, quantity * at))
+    if instrument.right != 0 and pair.quantity > 0:
+        return np.int64(exercise_costs(rates, quantity * price))
+    return np.int64(settled_costs(rates, quantity * price))
