@@ -17,7 +17,7 @@ from atmand.core.layout import header_of, instrument_at
 from atmand.core.words import ExpiryRule, StrikeRule
 from atmand.market.option_pricing import YEAR_NS, delta, implied_volatility
 
-__all__ = ["GIVE_UP_NS", "contract_of", "ends_in_shares", "is_given_up", "mid_of"]
+__all__ = ["contract_of", "ends_in_shares", "gives_up_ns", "mid_of"]
 
 _NEXT: Final = np.int64(ExpiryRule.NEXT)
 _MONTHLY: Final = np.int64(ExpiryRule.MONTHLY)
@@ -29,8 +29,7 @@ _DAY_NS: Final = 86_400_000_000_000
 _RATE: Final = 0.065
 """Interest a year that carries the underlying to its forward where no future of the expiry is quoted."""
 _FAR: Final = math.inf
-
-GIVE_UP_NS: Final = 1_800_000_000_000
+_GIVE_UP_NS: Final = 1_800_000_000_000
 """Half an hour before its end a contract that ends in shares is left, while its book still has two sides."""
 
 
@@ -41,10 +40,11 @@ def ends_in_shares(t, instrument):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_given_up(t, instrument):  # type: ignore[no-untyped-def]
-    """Say whether a contract is too near to its delivery for an entry."""
-    gives_up_ns = instrument.expiry_ns - GIVE_UP_NS
-    return 0 < gives_up_ns <= header_of(t).time_ns and ends_in_shares(t, instrument)
+def gives_up_ns(t, instrument):  # type: ignore[no-untyped-def]
+    """Return when a contract is given up and not entered any more, lest it be delivered; 0 for what ends in cash."""
+    if instrument.expiry_ns == 0 or not ends_in_shares(t, instrument):
+        return np.int64(0)
+    return instrument.expiry_ns - _GIVE_UP_NS
 
 
 @routine

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 
 from atmand.core.bars import NEVER_NS
-from atmand.core.contracts import GIVE_UP_NS, ends_in_shares
+from atmand.core.contracts import ends_in_shares, gives_up_ns
 from atmand.core.fills import fill_settled
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import book_at, cost_at, header_of, instrument_at, pair_at
+from atmand.core.layout import cost_at, header_of, instrument_at, pair_at
 from atmand.core.matching import request_exit
 from atmand.core.orders import make_order
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
@@ -35,11 +35,13 @@ def leave_contracts(t):  # type: ignore[no-untyped-def]
     due_ns = NEVER_NS
     for index in range(h.instruments_n):
         instrument = instrument_at(t, index)
-        if not 0 < instrument.expiry_ns <= h.session_close_ns or not ends_in_shares(t, instrument):
+        if not 0 < instrument.expiry_ns <= h.session_close_ns:
             continue
-        gives_up_ns = instrument.expiry_ns - GIVE_UP_NS
-        if h.time_ns < gives_up_ns:
-            due_ns = min(due_ns, gives_up_ns)
+        at_ns = gives_up_ns(t, instrument)
+        if at_ns == 0:
+            continue
+        if h.time_ns < at_ns:
+            due_ns = min(due_ns, at_ns)
         elif h.decisions and h.session_ended == 0:
             _leave(t, instrument.first_pair)
     return due_ns
@@ -71,9 +73,8 @@ def _settle(t, index):  # type: ignore[no-untyped-def]
     """Close a position at its final settlement price, by an order that the exchange makes for us."""
     pair = pair_at(t, index)
     price = _settlement_price(t, pair)
-    side = np.int64(-1) if pair.quantity > 0 else np.int64(1)
     quantity = abs(pair.quantity)
-    slot = make_order(t, index, side, _LIMIT, _EXIT, quantity, price, _EXPIRY, _SENT)
+    slot = make_order(t, index, -pair.side, _LIMIT, _EXIT, quantity, price, _EXPIRY, _SENT)
     if slot >= 0:
         fill_settled(t, slot, quantity, price, _settlement_costs(t, pair, quantity, price))
 
@@ -100,7 +101,7 @@ def _settlement_price(t, pair):  # type: ignore[no-untyped-def]
 def _settlement_costs(t, pair, quantity, price):  # type: ignore[no-untyped-def]
     """Return what a settlement costs: a delivery's taxes on the shares, or those of an exercise on what it is worth."""
     instrument = instrument_at(t, pair.instrument)
-    rates = cost_at(t, instrument.cost_group + book_at(t, pair.book).delivery)
+    rates = cost_at(t, instrument.cost_group)
     if price == 0:
         return np.int64(0)
     if ends_in_shares(t, instrument):

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from atmand.core.bars import in_windows
-from atmand.core.contracts import is_given_up
+from atmand.core.contracts import gives_up_ns
 from atmand.core.exposure import committed, entering, equity_of
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at, queue_at
@@ -102,7 +102,7 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
         return _RUN_OFF
     if book.squared or not book.entry_from_ns <= h.time_ns < book.entry_to_ns:
         return _OUTSIDE_WINDOW
-    if not in_windows(t, instrument.group, h.time_ns) or is_given_up(t, instrument):
+    if not in_windows(t, instrument.group, h.time_ns) or 0 < gives_up_ns(t, instrument) <= h.time_ns:
         return _OUTSIDE_WINDOW
     if bar_flags & _PARTIAL:
         return _PARTIAL_BAR

@@ -189,25 +189,28 @@ def same_day_costs(intraday: Any, delivery: Any, bought: int, bought_value: int,
 
 
 @njit(cache=True, error_model="numpy")
+def _in_cash(row: Any, value_paise: int, taxes: int) -> int:
+    """Return the brokerage of a settlement in cash as of an order, and a tax on its value."""
+    if value_paise <= 0:
+        return 0
+    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
+    return int(_charged(value_paise, rate, cap, floor, 0, row["gst_percent"], taxes))
+
+
+@njit(cache=True, error_model="numpy")
 def exercise_costs(row: Any, intrinsic_paise: int) -> int:
     """Return what an option settled in cash costs its holder: brokerage as of an order, and the tax on its worth.
 
     Its writer pays the brokerage alone: `settled_costs`. Source of the brokerage: tradingqna.com/t/151973, an answer
     of the broker's staff.
     """
-    if intrinsic_paise <= 0:
-        return 0
-    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
-    return int(_charged(intrinsic_paise, rate, cap, floor, 0, row["gst_percent"], row["exercise_rate"]))
+    return int(_in_cash(row, intrinsic_paise, row["exercise_rate"]))
 
 
 @njit(cache=True, error_model="numpy")
 def settled_costs(row: Any, value_paise: int) -> int:
     """Return what a contract settled in cash costs without an exercise: a future, or an option's writer. Brokerage."""
-    if value_paise <= 0:
-        return 0
-    rate, cap, floor = row["brokerage_rate"], row["brokerage_cap_paise"], row["brokerage_floor_paise"]
-    return int(_charged(value_paise, rate, cap, floor, 0, row["gst_percent"], 0))
+    return int(_in_cash(row, value_paise, 0))
 
 
 @njit(cache=True, error_model="numpy")
