@@ -54,7 +54,7 @@ _STRUCTURAL: Final = {
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
              "proposed_marks", "held_paise", "exposure_paise", "committed_paise", "exposed", "entering"),
-    "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working"),
+    "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working", "next_slice"),
     "ACCOUNT": ("books", "held_paise", "gross_paise", "net_paise", "exposed"),
 }  # fmt: skip
 _DAILY: Final = {
@@ -249,7 +249,7 @@ def _load_orders(
             continue
         _load_fields(orders, slot, "ORDER", row)
         orders["book"][slot], orders["instrument"][slot], orders["pair"][slot] = book, instrument, place
-        pairs[_SLOT_OF[Purpose(row["purpose"])]][place] = slot
+        _chain(orders["next_slice"], pairs[_SLOT_OF[Purpose(row["purpose"])]], place, slot)
         slot += 1
     chosen, every = orders[:slot], np.zeros(slot, np.int64)
     header, queues = layout.arena[: ARENA.itemsize].view(ARENA), table(layout.arena, "queues")
@@ -260,6 +260,17 @@ def _load_orders(
     queues["buys"] = queues["sells"] = 0
     np.add.at(queues["buys"], chosen["instrument"][chosen["side"] > 0], 1)
     np.add.at(queues["sells"], chosen["instrument"][chosen["side"] < 0], 1)
+
+
+def _chain(following: NDArray[Any], heads: NDArray[Any], place: int, slot: int) -> None:
+    """Put an order behind the other slices of its pair's intent."""
+    following[slot], last = -1, int(heads[place])
+    while last >= 0 and following[last] >= 0:
+        last = int(following[last])
+    if last < 0:
+        heads[place] = slot
+    else:
+        following[last] = slot
 
 
 def _link_both(

@@ -13,6 +13,7 @@ import numpy as np
 
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import account_at, book_at, crowd_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.slicing import open_value
 
 __all__ = [
     "committed",
@@ -124,9 +125,8 @@ def _count(t, pair_index):  # type: ignore[no-untyped-def]
     if pair.quantity < 0:
         spoken_for -= 2 * pair.value_paise
     if pair.entry_order >= 0:
-        o = order_at(t, pair.entry_order)
-        rest = (o.quantity - o.filled) * o.limit
-        exposure += o.side * rest
+        rest = open_value(t, pair.entry_order)
+        exposure += order_at(t, pair.entry_order).side * rest
         spoken_for += rest
     exposed = _1 if pair.quantity != 0 or pair.entry_order >= 0 else _0
     entry = _1 if pair.quantity == 0 and pair.entry_order >= 0 else _0

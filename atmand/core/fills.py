@@ -129,6 +129,10 @@ def _open_trade(t, o, pair, book):  # type: ignore[no-untyped-def]
     pair.trades_today += 1
     book.positions += 1
     o.trade = pair.trade
+    slot = pair.entry_order
+    while slot >= 0:
+        order_at(t, slot).trade = pair.trade
+        slot = order_at(t, slot).next_slice
 
 
 @kernel

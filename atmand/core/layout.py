@@ -169,10 +169,13 @@ ORDER: Final = np.dtype(
     _rows(
         "id", "state", "book", "pair", "instrument", "trade", "side", "kind", "purpose", "reason",
         "quantity", "filled", "limit", "value", "costs", "created_ns", "active_ns", "expires_ns", "cause",
-        "touched", "next", "previous", "next_working", "previous_working", "netted", "group",
+        "touched", "next", "previous", "next_working", "previous_working", "netted", "group", "next_slice",
     )
 )  # fmt: skip
-"""An order runs in two lists, oldest first: its instrument's, and the one of all that work."""
+"""An order runs in two lists, oldest first: its instrument's, and the one of all that work.
+
+`next_slice` is the row of the next order that was made of the same intent, -1 behind the last (`core/slicing.py`).
+"""
 
 TRADE: Final = np.dtype(
     _rows(

@@ -19,6 +19,7 @@ from atmand.core.layout import book_at, group_at, header_of, instrument_at, leg_
 from atmand.core.matching import request_exit, submit
 from atmand.core.portfolio import account_refusal
 from atmand.core.risk import entry_refusal, order_refusal, protected_limit
+from atmand.core.slicing import orders_for
 from atmand.core.words import LegState, OrderKind, Purpose, Reason
 
 __all__ = ["exit_group", "group_refusal", "on_group_bar", "open_group", "watch_contract", "watch_groups"]
@@ -67,7 +68,7 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
     """Choose a contract for every leg; return the first reason against entering all of them, or Reason.NONE."""
     row = pair_at(t, pair_index).group_row
     group = group_at(t, row)
-    count, value, net = np.int64(0), np.int64(0), np.int64(0)
+    count, orders, value, net = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for place in range(group.first_leg, group.first_leg + group.legs):
         leg = leg_at(t, place)
         leg.pair = _pair_for(t, group, leg)
@@ -84,22 +85,23 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
         if instrument.bid[0].price <= 0 or instrument.ask[0].price <= 0:
             return _NO_QUOTE
         count += 1
+        orders += orders_for(instrument, leg.units)
         value += leg.units * limit
         net += leg.side * leg.units * limit
-    reason = _refusal_of_all(t, group, count, value)
+    reason = _refusal_of_all(t, group, count, orders, value)
     return reason if reason != _NONE else _refusal_by_account(t, group, count, value, net)
 
 
 @kernel
-def _refusal_of_all(t, group, count, value):  # type: ignore[no-untyped-def]
+def _refusal_of_all(t, group, count, orders, value):  # type: ignore[no-untyped-def]
     """Return the limit of the book that the legs keep one by one and break together."""
     book = book_at(t, group.book)
     if book.positions + entering(t, group.book) + count > book.open_positions:
         return _OPEN_POSITIONS
-    if book.orders_today + count > book.orders_a_day:
+    if book.orders_today + orders > book.orders_a_day:
         return _ORDERS_A_DAY
     rows = header_of(t).orders_n // header_of(t).books_n
-    if book.working + count > rows - rows // 4:
+    if book.working + orders > rows - rows // 4:
         return _CAPACITY
     if value > book.cash_paise - committed(t, group.book):
         return _CASH

@@ -17,6 +17,7 @@ from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair
 from atmand.core.orders import cancel, end_order, make_order, transition
 from atmand.core.records import SessionFlag
 from atmand.core.risk import crosses_own, protected_limit
+from atmand.core.slicing import MOST_SLICES, slice_units
 from atmand.core.ticks import DEPTH
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
@@ -54,15 +55,32 @@ _BY_REPLACEMENT: Final = np.int64(Reason.REPLACED)
 _BY_SELF_CROSS: Final = np.int64(Reason.SELF_CROSS)
 _MINUTE_NS: Final = 60_000_000_000
 _MILLION: Final = 1_000_000
+_1: Final = np.int64(1)
 _UNBOUNDED: Final = np.int64(np.iinfo(np.int64).max)
 
 
 @kernel
 def submit(t, pair_index, side, kind, purpose, quantity, limit, reason):  # type: ignore[no-untyped-def]
-    """Make an order, held back while it would cross one of our own; return its row or -1."""
+    """Make an order, or slices of it above the freeze quantity, held back while they would cross one of our own.
+
+    Returns the first one's row, or -1 without a free row. What ten slices do not hold is left for a further intent.
+    """
     pair = pair_at(t, pair_index)
     held = crosses_own(t, pair.instrument, book_at(t, pair.book).account, side, limit)
-    return make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, _HELD if held else _SENT)
+    state = _HELD if held else _SENT
+    most = slice_units(instrument_at(t, pair.instrument))
+    units = min(quantity, most) if most > 0 else quantity
+    first = last = make_order(t, pair_index, side, kind, purpose, units, limit, reason, state)
+    made = _1
+    quantity -= units
+    while last >= 0 and quantity > 0 and made < MOST_SLICES:
+        units = min(quantity, most)
+        slot = make_order(t, pair_index, side, kind, purpose, units, limit, reason, state)
+        order_at(t, last).next_slice = slot
+        last = slot
+        made += 1
+        quantity -= units
+    return first
 
 
 @routine

@@ -111,8 +111,19 @@ def _allows(t, o, book, price):  # type: ignore[no-untyped-def]
         return False
     if o.purpose != _ENTRY:
         return True
-    value = o.quantity * price
+    value = _units_of(t, o) * price
     return value <= book.order_value_paise and abs(pair_at(t, o.pair).value_paise) + value <= book.position_value_paise
+
+
+@kernel
+def _units_of(t, o):  # type: ignore[no-untyped-def]
+    """Return the units of the entry that an order is a slice of."""
+    units = np.int64(0)
+    slot = pair_at(t, o.pair).entry_order
+    while slot >= 0:
+        units += order_at(t, slot).quantity
+        slot = order_at(t, slot).next_slice
+    return units
 
 
 @kernel

@@ -15,6 +15,7 @@ from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at, queue_at
 from atmand.core.records import Kind
+from atmand.core.slicing import without_slice
 from atmand.core.words import OrderState, Purpose, Reason
 
 __all__ = ["ALLOWED", "cancel", "end_order", "make_order", "next_expiry", "note_touch", "transition"]
@@ -33,6 +34,7 @@ _EXPIRED: Final = np.int64(OrderState.EXPIRED)
 _0: Final = np.int64(0)
 _NO_REASON: Final = np.int64(Reason.NONE)
 _ENTRY: Final = np.int64(Purpose.ENTRY)
+_EXIT: Final = np.int64(Purpose.EXIT)
 _AUDIT_ORDER: Final = np.int64(Kind.AUDIT_ORDER)
 _AUDIT_INTENT: Final = np.int64(Kind.AUDIT_INTENT)
 
@@ -122,6 +124,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.cause = h.sequence
     o.touched = 0
     o.netted = 0
+    o.next_slice = -1
     _link(t, o, slot)
     _note_order(h, queue_at(t, o.instrument))
     note_touch(t, o.instrument)
@@ -252,21 +255,23 @@ def end_order(t, slot, state, reason):  # type: ignore[no-untyped-def]
     _unlink(t, o)
     book_at(t, o.book).working -= 1
     pair = pair_at(t, o.pair)
-    if pair.entry_order == slot:
-        pair.entry_order = -1
+    if o.purpose == _ENTRY:
+        pair.entry_order = without_slice(t, pair.entry_order, slot)
         recount(t, o.pair)
-    if pair.exit_order == slot:
-        pair.exit_order = -1
-    if pair.target_order == slot:
-        pair.target_order = -1
+    elif o.purpose == _EXIT:
+        pair.exit_order = without_slice(t, pair.exit_order, slot)
+    else:
+        pair.target_order = without_slice(t, pair.target_order, slot)
     o.state = _FREE
 
 
 @kernel
 def cancel(t, slot, reason):  # type: ignore[no-untyped-def]
-    """Cancel a working order of the INTERNAL venue at once; -1 is no order."""
-    if slot >= 0:
+    """Cancel a working order of the INTERNAL venue at once, with its further slices; -1 is no order."""
+    while slot >= 0:
+        following = order_at(t, slot).next_slice
         end_order(t, slot, _CANCELLED, reason)
+        slot = following
 
 
 @routine

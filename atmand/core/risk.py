@@ -16,6 +16,7 @@ from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at, queue_at
 from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
+from atmand.core.slicing import MOST_SLICES, orders_for, slice_units
 from atmand.core.words import OrderState, Reason
 
 __all__ = ["crosses_own", "entry_refusal", "order_refusal", "protected_limit", "round_to_tick"]
@@ -62,7 +63,8 @@ def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
     pair = pair_at(t, pair_index)
     book = book_at(t, pair.book)
     instrument = instrument_at(t, pair.instrument)
-    reason = _state_refusal(t, pair.book, instrument, bar_flags)
+    orders = orders_for(instrument, quantity)
+    reason = _state_refusal(t, pair.book, instrument, orders, bar_flags)
     if reason != _NONE:
         return reason
     if book.delivery and side < 0:
@@ -73,7 +75,7 @@ def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _NO_QUOTE
     if quantity <= 0:
         return _ZERO_QUANTITY
-    if instrument.freeze > 0 and quantity > instrument.freeze:
+    if instrument.freeze > 0 and quantity > MOST_SLICES * slice_units(instrument):
         return _FREEZE
     value = quantity * price
     if value > book.order_value_paise:
@@ -82,7 +84,7 @@ def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _POSITION_VALUE
     if pair.quantity == 0 and book.positions + entering(t, pair.book) >= book.open_positions:
         return _OPEN_POSITIONS
-    if book.orders_today >= book.orders_a_day:
+    if book.orders_today + orders > book.orders_a_day:
         return _ORDERS_A_DAY
     if value > book.cash_paise - committed(t, pair.book):
         return _CASH
@@ -90,7 +92,7 @@ def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
 
 
 @kernel
-def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-untyped-def]
+def _state_refusal(t, book_index, instrument, orders, bar_flags):  # type: ignore[no-untyped-def]
     """Reasons that lie in the state of session, book and market, whatever the order."""
     h = header_of(t)
     book = book_at(t, book_index)
@@ -113,7 +115,7 @@ def _state_refusal(t, book_index, instrument, bar_flags):  # type: ignore[no-unt
     if book.day_equity_paise - equity_of(t, book_index) >= book.daily_loss_paise:
         return _DAILY_LOSS
     rows = header_of(t).orders_n // header_of(t).books_n
-    if book.working >= rows - rows // _RESERVE:
+    if book.working + orders > rows - rows // _RESERVE:
         return _CAPACITY
     return _NONE
 

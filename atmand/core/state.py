@@ -25,6 +25,8 @@ __all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
 
 _HASH: Final = 0x9E3779B1
 _MAX_OUTPUTS: Final = 65_536
+_ROWS_OF_AN_ORDER: Final = 8
+"""Audit rows that an order makes in one record at most, but for the levels of the book that it eats."""
 _CARRIED: Final = (
     "last_price", "exchange_ns", "tick_ns", "volume", "volume_known", "quoted", "gap_ns", "bid", "ask",
 )  # fmt: skip
@@ -92,7 +94,9 @@ def lay_out(
     n_pairs = len(pairs) + len(contracts)
     ring_rows = sum(ring for _, _, ring in series.values())
     tokens = 1 << (2 * len(instruments) + 8).bit_length()
-    outputs = min(_MAX_OUTPUTS, 256 + 16 * n_pairs + 4 * len(manifest.books))
+    orders = len(manifest.books) * int(head["orders_per_book"])
+    sliced = _ROWS_OF_AN_ORDER * orders if (instruments["freeze"] > 0).any() else 0
+    outputs = min(_MAX_OUTPUTS, 256 + 16 * n_pairs + 4 * len(manifest.books) + sliced)
     slab_bytes = sum(_aligned(manifest.structures[manifest.books[int(b)].structure].state_bytes) for b in pairs["book"])
     params_bytes = sum(_aligned(max(1, len(book.values)) * 8) for book in manifest.books)
     arena, extra_at = allocate(
@@ -108,7 +112,7 @@ def lay_out(
             "pairs": n_pairs,
             "groups": sum(bool(plan.legs) for plan in plans),
             "legs": sum(len(plan.legs) for plan in plans),
-            "orders": len(manifest.books) * int(head["orders_per_book"]),
+            "orders": orders,
             "closed": 2 * len(series) + 1,
             "subscriptions": len(subscriptions),
             "columns": len(instruments) * columns_each,

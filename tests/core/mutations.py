@@ -21,19 +21,6 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-MODULES: Final = (
-    "matching",
-    "exits",
-    "risk",
-    "decide",
-    "sizing",
-    "orders",
-    "fills",
-    "legs",
-    "contracts",
-    "portfolio",
-    "exposure",
-)
 SUITES: Final = {
     "matching": ("test_matching.py", "test_trade_rules.py", "test_odd_market.py"),
     "exits": ("test_trade_rules.py", "test_matching.py"),
@@ -46,6 +33,7 @@ SUITES: Final = {
     "contracts": ("test_legs.py",),
     "portfolio": ("test_portfolio.py", "test_legs.py"),
     "exposure": ("test_exposure.py", "test_risk.py"),
+    "slicing": ("test_slicing.py",),
 }
 MODULES: Final = tuple(SUITES)
 CURATED: Final = (
@@ -66,10 +54,12 @@ CURATED: Final = (
     ("risk", "order_refusal", "the order's value has a limit", "value > book.order_value_paise"),
     ("risk", "order_refusal", "the number of positions has a limit",
      "book.positions + entering(t, pair.book) >= book.open_positions"),
-    ("risk", "order_refusal", "the day's orders have a limit", "book.orders_today >= book.orders_a_day"),
+    ("risk", "order_refusal", "the day's orders have a limit", "book.orders_today + orders > book.orders_a_day"),
     ("risk", "_at_circuit", "no buying at the upper circuit", "instrument.last_price >= instrument.upper_band"),
     ("risk", "_at_circuit", "no selling at the lower circuit", "instrument.last_price <= instrument.lower_band"),
     ("risk", "_state_refusal", "a silent instrument is not entered", "h.time_ns - instrument.tick_ns > h.stale_ns"),
+    ("risk", "order_refusal", "an entry is ten slices at most", "quantity > MOST_SLICES * slice_units(instrument)"),
+    ("slicing", "orders_for", "what is within the freeze quantity is one order", "quantity <= most"),
     ("decide", "decide", "a cooldown is waited out", "pair.cooling > 0"),
     ("decide", "decide", "the day's trades have a limit", "pair.trades_today >= book.max_trades"),
     ("decide", "_manage", "a trade is left after its bars", "pair.bars_held >= verdict.bars"),

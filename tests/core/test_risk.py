@@ -103,7 +103,7 @@ REFUSALS: dict[Reason, tuple[Callable[[], Market], Callable[[Market], None]]] = 
         lambda: Market([Book(values=EAGER, instruments=(0, 1))], orders_per_book=1),
         with_another_order,
     ),
-    Reason.FREEZE: (lambda: Market([Book(values=EAGER)], [share(0, freeze=9), share(1)]), closed_bar),
+    Reason.FREEZE: (lambda: Market([Book(values=EAGER)], [share(0, freeze=9, lot=10), share(1)]), closed_bar),
     Reason.SHORT_DELIVERY: (lambda: Market([Book(values={"short_below": 1e6}, plan={"delivery": True})]), closed_bar),
 }  # fmt: skip
 

@@ -206,7 +206,7 @@ def _share(draw: st.DrawFn, place: int, symbol: str) -> Instrument:
     return Instrument(
         key=f"NSE:EQ:{symbol}", isin="", token=(1000 + place) << 8 | 1, exchange="NSE", segment="EQ", symbol=symbol,
         name=symbol, price_scale=100, tick=draw(st.sampled_from([5, 5, 10])), lot=draw(st.sampled_from([1, 1, 3])),
-        freeze=draw(st.sampled_from([0, 0, 0, 60])), lower_band=9_600 if banded else 0,
+        freeze=draw(st.sampled_from([0, 0, 7, 60])), lower_band=9_600 if banded else 0,
         upper_band=10_400 if banded else 0, tradable=True, sector="",
     )  # fmt: skip
 
