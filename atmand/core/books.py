@@ -241,6 +241,8 @@ def _load_orders(
     orders, pairs = table(layout.arena, "orders"), table(layout.arena, "pairs")
     instruments = table(layout.arena, "instruments")
     orders["state"] = OrderState.FREE
+    for name in _SLOT_OF.values():
+        pairs[name] = -1
     slot = 0
     for row in documents:
         book, instrument = books.get(row["book"], -1), keys.get(row["instrument"], -1)

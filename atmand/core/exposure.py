@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import account_at, book_at, crowd_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.layout import account_at, book_at, crowd_at, header_of, instrument_at, leg_at, order_at, pair_at
 from atmand.core.slicing import open_value
+from atmand.core.words import LegState
 
 __all__ = [
     "committed",
@@ -26,6 +27,7 @@ __all__ = [
     "value_pairs",
 ]
 
+_PLANNED: Final = np.int64(LegState.PLANNED)
 _1: Final = np.int64(1)
 _0: Final = np.int64(0)
 
@@ -109,8 +111,14 @@ def _add_up(t):  # type: ignore[no-untyped-def]
         pair = pair_at(t, index)
         if pair.exposed:
             pair.exposed = pair.entering = pair.held_paise = pair.exposure_paise = pair.committed_paise = 0
-        if pair.quantity != 0 or pair.entry_order >= 0:
+        if pair.quantity != 0 or pair.entry_order >= 0 or _is_planned(t, pair):
             _count(t, index)
+
+
+@kernel
+def _is_planned(t, pair):  # type: ignore[no-untyped-def]
+    """Say whether a pair's contract is a leg that is to be sold as soon as the bought ones of its group are in."""
+    return pair.group != 0 and pair.leg >= 0 and leg_at(t, pair.leg).state == _PLANNED
 
 
 @routine
@@ -128,8 +136,13 @@ def _count(t, pair_index):  # type: ignore[no-untyped-def]
         rest = open_value(t, pair.entry_order)
         exposure += order_at(t, pair.entry_order).side * rest
         spoken_for += rest
-    exposed = _1 if pair.quantity != 0 or pair.entry_order >= 0 else _0
-    entry = _1 if pair.quantity == 0 and pair.entry_order >= 0 else _0
+    planned = _is_planned(t, pair)
+    if planned:
+        rest = leg_at(t, pair.leg).units * instrument.last_price
+        exposure -= rest
+        spoken_for += rest
+    exposed = _1 if pair.quantity != 0 or pair.entry_order >= 0 or planned else _0
+    entry = _1 if pair.quantity == 0 and exposed else _0
     book.held_paise += held - pair.held_paise
     book.committed_paise += spoken_for - pair.committed_paise
     book.entering += entry - pair.entering

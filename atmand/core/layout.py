@@ -202,7 +202,7 @@ Every structure's state begins with one, so that what acts on it needs to know n
 
 GROUP: Final = np.dtype(
     [
-        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving"),
+        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving", "until_ns"),
         *_rows("loss_slot", "target_slot", "trail_slot"),
         *[(name, "f8") for name in ("loss", "target", "trail")],
         *_rows("waits_ns", "wanted_side", "wanted_units", "wanted_close", "wanted_bar_ns", "wanted_marks"),
@@ -210,6 +210,7 @@ GROUP: Final = np.dtype(
 )
 """A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit.
 
+`until_ns` is how long its sold legs, which are entered behind the bought ones, wait for a quote; 0 while they need not.
 `waits_ns` is until when a proposed group waits for the quotes of its legs, 0 while none does; `wanted_*` is what was
 proposed.
 """
