@@ -15,6 +15,7 @@ from atmand.core.exits import distance
 from atmand.core.exposure import committed, entering, in_sector, in_underlying, recount, value_pairs
 from atmand.core.jit import kernel, record_at, routine
 from atmand.core.layout import book_at, group_at, header_of, instrument_at, leg_at, pair_at
+from atmand.core.margin import margin_of, price_of_entry
 from atmand.core.matching import submit
 from atmand.core.portfolio import account_refusal
 from atmand.core.risk import entry_refusal, order_refusal, protected_limit
@@ -64,7 +65,7 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
     """Choose a contract for every leg; return the first reason against entering all of them, or Reason.NONE."""
     row = pair_at(t, pair_index).group_row
     group = group_at(t, row)
-    count, orders, value, net = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    count, orders, value, net, cash = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for place in range(group.first_leg, group.first_leg + group.legs):
         leg = leg_at(t, place)
         leg.pair = pair_for(t, group, leg)
@@ -84,13 +85,17 @@ def group_refusal(t, pair_index, lots, marks):  # type: ignore[no-untyped-def]
         orders += orders_for(instrument, leg.units)
         value += leg.units * limit
         net += leg.side * leg.units * limit
-    reason = _refusal_of_all(t, group, count, orders, value)
+        cash += price_of_entry(t, instrument, leg.side, leg.units, limit)
+    reason = _refusal_of_all(t, group, count, orders, cash)
     return reason if reason != _NONE else _refusal_by_account(t, group, count, value, net)
 
 
 @kernel
-def _refusal_of_all(t, group, count, orders, value):  # type: ignore[no-untyped-def]
-    """Return the limit of the book that the legs keep one by one and break together."""
+def _refusal_of_all(t, group, count, orders, cash):  # type: ignore[no-untyped-def]
+    """Return the limit of the book that the legs keep one by one and break together; their money is asked here alone.
+
+    `cash` is what they take out of it beside their margin.
+    """
     book = book_at(t, group.book)
     if book.positions + entering(t, group.book) + count > book.open_positions:
         return _OPEN_POSITIONS
@@ -99,7 +104,12 @@ def _refusal_of_all(t, group, count, orders, value):  # type: ignore[no-untyped-
     rows = header_of(t).orders_n // header_of(t).books_n
     if book.working + orders > rows - rows // 4:
         return _CAPACITY
-    if value > book.cash_paise - committed(t, group.book):
+    for place in range(group.first_leg, group.first_leg + group.legs):
+        pair_at(t, leg_at(t, place).pair).wanted = leg_at(t, place).side * leg_at(t, place).units
+    blocked = margin_of(t, group.book)
+    for place in range(group.first_leg, group.first_leg + group.legs):
+        pair_at(t, leg_at(t, place).pair).wanted = 0
+    if book.cash_paise - committed(t, group.book) - cash < blocked:
         return _CASH
     return _NONE
 

@@ -35,6 +35,7 @@ SUITES: Final = {
     "portfolio": ("test_portfolio.py", "test_legs.py"),
     "exposure": ("test_exposure.py", "test_risk.py"),
     "slicing": ("test_slicing.py",),
+    "margin": ("test_margin.py",),
 }
 MODULES: Final = tuple(SUITES)
 CURATED: Final = (
@@ -60,6 +61,9 @@ CURATED: Final = (
     ("risk", "_at_circuit", "no selling at the lower circuit", "instrument.last_price <= instrument.lower_band"),
     ("risk", "_state_refusal", "a silent instrument is not entered", "h.time_ns - instrument.tick_ns > h.stale_ns"),
     ("risk", "order_refusal", "an entry is ten slices at most", "quantity > MOST_SLICES * slice_units(instrument)"),
+    ("margin", "lacks_money", "a margin has to be there", "free < blocked"),
+    ("margin", "_margin_beside", "what options are worth counts", "worst_loss(scan) - worth"),
+    ("margin", "_is_alike", "expiries are apart", "one.expiry_ns == two.expiry_ns"),
     ("slicing", "orders_for", "what is within the freeze quantity is one order", "quantity <= most"),
     ("decide", "decide", "a cooldown is waited out", "pair.cooling > 0"),
     ("decide", "decide", "the day's trades have a limit", "pair.trades_today >= book.max_trades"),

@@ -139,10 +139,10 @@ def test_an_unfilled_leg_is_chased() -> None:
 
 
 def test_a_leg_is_chased_no_further_than_the_cash_goes() -> None:
-    market = decided(limits=BookLimits(50_000_00))
+    market = decided(limits=BookLimits(100_000_00))
     trade(market, AT + 1, [(24_400, 1)], price=130.0)
     assert market.held() == {(24_400, 1): LOT}
-    trade(market, AT + 2, [(23_600, -1)], price=1_000.0)
+    trade(market, AT + 2, [(23_600, -1)], price=2_000.0)
     assert market.held() == {(24_400, 1): LOT}
 
 
