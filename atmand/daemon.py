@@ -211,12 +211,13 @@ class _Daemon:
             await market.reach(settings, stack)
             day = session_day(market.clock.now_ns(), simulated=market.simulated)
             check_costs(settings, day)
-            listing = await market.listing(day)
+            held = open_places(self._trading.books())
+            listing = await market.listing(day, [key for _, key in held])
             universe = universe_of(
                 deployments,
                 listing,
                 lenient=market.bar_path,
-                held=open_places(self._trading.books()),
+                held=held,
                 record=settings.record,
                 newest=self._trading.newest_names(day),
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import numpy as np
 
 from atmand.errors import DamagedError
 from atmand.market.catalogue import COLUMNS, Catalogue
-from atmand.market.instruments import InstrumentError
+from atmand.market.instruments import Instrument, InstrumentError
 
 __all__ = ["FOLDER", "Difference", "InstrumentStore", "check_complete", "difference"]
 
@@ -71,6 +71,25 @@ class InstrumentStore:
                     continue
         return None
 
+    def ended(self, keys: Collection[str], day: date) -> list[Instrument]:
+        """Return contracts that had ended before a day, as they were listed last; what no file has is left out.
+
+        Their feed tokens are the broker's to give away again, so that these have others, below zero.
+        """
+        wanted = {key for key in keys if _ends(key) < day}
+        found: list[Instrument] = []
+        for kept in reversed([each for each in self.days() if each < day]):
+            if not wanted:
+                break
+            try:
+                catalogue = self.load(kept)
+            except DamagedError:
+                continue
+            here = [key for key in sorted(wanted) if catalogue.row_of_key(key) >= 0]
+            found += catalogue.instruments(catalogue.row_of_key(key) for key in here)
+            wanted -= set(here)
+        return [replace(one, token=-1 - place) for place, one in enumerate(found)]
+
     def save(self, day: date, catalogue: Catalogue, *, keep: int) -> None:
         """Write a day's file whole, and remove the oldest beyond `keep`."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,6 +106,15 @@ class InstrumentStore:
 
     def _path(self, day: date) -> Path:
         return self._folder / f"{day}.npz"
+
+
+def _ends(key: str) -> date:
+    """Return the day on which the contract of a durable key ends; what has none never does."""
+    parts = key.split(":")
+    try:
+        return date.fromisoformat(parts[3]) if len(parts) > 3 else date.max
+    except ValueError:
+        return date.max
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class ListingKeeper:
         self._store = InstrumentStore(settings.instance.state / FOLDER)
 
     async def fetch(self, rest: KiteRest, day: date, in_use: Collection[str] = ()) -> Listing:
-        """Fetch a day's dump and return the listing to trade by.
+        """Fetch a day's dump and return the listing to trade by. `in_use` are keys of what is held or watched.
 
         A dump that is refused leaves the newest that was kept in force; InstrumentError where there is none. The prices
         that strikes are chosen by are asked for once a day, so that a restart finds the same contracts.
@@ -55,7 +55,10 @@ class ListingKeeper:
                 catalogue = with_prices(catalogue, await rest.last_prices(names))
             except AtmandError as error:
                 log.warning("underlying_prices_failed", error=str(error))
-        return await asyncio.to_thread(self._kept if accepted else self._listing, catalogue, day)
+        listing = await asyncio.to_thread(self._kept if accepted else self._listing, catalogue, day)
+        gone = [key for key in in_use if catalogue.row_of_key(key) < 0]
+        ended = await asyncio.to_thread(self._store.ended, gone, day) if gone else ()
+        return replace(listing, ended=tuple(ended))
 
     def accept(self, text: str, day: date, in_use: Collection[str] = ()) -> tuple[Catalogue, bool]:
         """Return what a day's dump holds; where it is refused what was kept last, and False.

@@ -50,7 +50,8 @@ class StrikeWindows:
         for chain, rows, centre in zip(self._universe.chains, self._rows, self._centres, strict=True):
             for row in rows:
                 wanted.update(row.places[self._span(chain, row, centre)].tolist())
-        return [self._universe.instruments[place][0].token for place in sorted(wanted)]
+        tokens = (self._universe.instruments[place][0].token for place in sorted(wanted))
+        return [token for token in tokens if token > 0]
 
     def follow(self, prices: Sequence[int] | NDArray[Any], in_use: Collection[int]) -> bool:
         """Move windows whose underlying has gone a third of their width away; say whether any did.

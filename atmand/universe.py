@@ -57,13 +57,14 @@ class Universe:
 
     @property
     def tokens(self) -> list[int]:
-        return [instrument.token for instrument, _ in self.instruments]
+        """Feed tokens; a contract that has ended has none any more."""
+        return [instrument.token for instrument, _ in self.instruments if instrument.token > 0]
 
     @property
     def bar_tokens(self) -> list[int]:
         """Tokens of what bars are made of for decisions: all but the contracts that only legs reach."""
         apart = {place for chain in self.chains for place in chain.places} - {place for _, place in self.pairs}
-        return [one.token for place, (one, _) in enumerate(self.instruments) if place not in apart]
+        return [one.token for place, (one, _) in enumerate(self.instruments) if place not in apart and one.token > 0]
 
 
 def universe_of(
@@ -145,7 +146,8 @@ def _traded(deployment: Deployment, listing: Listing, newest: Mapping[str, str],
     names = [newest.get(name, name) for name in _names(deployment)]
     if lenient and not deployment.universe:
         names = _listed_names(deployment, names, listing)
-    chosen = [(name, one) for name in names for one in choose(name, listing)]
+    ended = {one.key: one for one in listing.ended}
+    chosen = [(name, one) for name in names for one in ([ended[name]] if name in ended else choose(name, listing))]
     refuse_repeated(deployment.file, [(name, one.key) for name, one in chosen if selector_of(name) is None])
     found = list({one.key: one for _, one in chosen}.values())
     for instrument in found:
@@ -170,13 +172,17 @@ def _check_product(deployment: Deployment, instrument: Instrument) -> None:
 def _still_held(
     deployment: Deployment, found: Sequence[Instrument], listing: Listing, held: Collection[tuple[str, str]]
 ) -> list[Instrument]:
-    """Return what a strategy holds beside what it trades today: a contract that its selector has left, or a leg's."""
+    """Return what a strategy holds beside what it trades today: a contract that its selector has left, or a leg's.
+
+    One that ended while nobody watched is among them, so that it can be settled.
+    """
     if not chosen_by_rule(deployment):
         return []
     mine = {key for book, key in held if book == f"{deployment.book}@{deployment.account}"}
     mine -= {instrument.key for instrument in found}
     rows = (listing.catalogue.row_of_key(key) for key in sorted(mine))
-    return listing.catalogue.instruments(row for row in rows if row >= 0)
+    ended = [one for one in listing.ended if one.key in mine]
+    return [*listing.catalogue.instruments(row for row in rows if row >= 0), *ended]
 
 
 def _needs(deployments: Sequence[Deployment], wanted: Sequence[Sequence[Instrument]]) -> dict[str, ChainNeed]:

@@ -14,7 +14,7 @@ from atmand.core.bars import NEVER_NS
 from atmand.core.contracts import ends_in_shares, gives_up_ns
 from atmand.core.fills import fill_settled
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import cost_at, header_of, instrument_at, pair_at
+from atmand.core.layout import cost_at, header_of, instrument_at, pair_at, ring_at, series_at
 from atmand.core.matching import request_exit
 from atmand.core.orders import make_order
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
@@ -30,12 +30,19 @@ _EXPIRY: Final = np.int64(Reason.EXPIRY)
 
 @routine
 def leave_contracts(t):  # type: ignore[no-untyped-def]
-    """Exit what would be delivered today, once it is time; return when that is due next."""
+    """Exit what would be delivered today, once it is time; return when that is due next.
+
+    What ended before the session, while nobody watched, is settled as soon as its underlying has a price.
+    """
     h = header_of(t)
     due_ns = NEVER_NS
     for index in range(h.instruments_n):
         instrument = instrument_at(t, index)
         if not 0 < instrument.expiry_ns <= h.session_close_ns:
+            continue
+        if instrument.expiry_ns < h.session_open_ns:
+            if h.decisions and h.session_ended == 0:
+                _settle_ended(t, instrument)
             continue
         at_ns = gives_up_ns(t, instrument)
         if at_ns == 0:
@@ -55,6 +62,18 @@ def _leave(t, index):  # type: ignore[no-untyped-def]
         if pair.quantity != 0 or pair.entry_order >= 0:
             request_exit(t, index, _EXPIRY)
         index = pair.next_in_instrument
+
+
+@kernel
+def _settle_ended(t, instrument):  # type: ignore[no-untyped-def]
+    """Settle every book's position in a contract that ended before the session, where its underlying has a price."""
+    if instrument.underlying < 0 or instrument_at(t, instrument.underlying).last_price <= 0:
+        return
+    index = instrument.first_pair
+    while index >= 0:
+        if pair_at(t, index).quantity != 0:
+            _settle(t, index)
+        index = pair_at(t, index).next_in_instrument
 
 
 @routine
@@ -84,10 +103,11 @@ def _settlement_price(t, pair):  # type: ignore[no-untyped-def]
     """Return what a contract is worth at its end: by the underlying's last price, or its own where that is not known.
 
     The exchange takes the underlying's closing price, an index's of the last half hour's trades: nseclearing.in, final
-    settlement of equity derivatives. The last price stands for it.
+    settlement of equity derivatives. The last price stands for it, and of a contract that ended before the session the
+    close of the last bar before its end, where one is kept.
     """
     instrument = instrument_at(t, pair.instrument)
-    last_price = instrument_at(t, instrument.underlying).last_price if instrument.underlying >= 0 else np.int64(0)
+    last_price = _price_before(t, instrument.underlying, instrument.expiry_ns)
     if last_price > 0:
         if instrument.right == 0:
             return last_price
@@ -95,6 +115,23 @@ def _settlement_price(t, pair):  # type: ignore[no-untyped-def]
     if instrument.last_price > 0:
         return instrument.last_price
     return pair.value_paise // pair.quantity
+
+
+@kernel
+def _price_before(t, underlying, end_ns):  # type: ignore[no-untyped-def]
+    """Return an underlying's last price before a time, by its bars; its last one of all where none is as old."""
+    if underlying < 0:
+        return np.int64(0)
+    found_ns, price = np.int64(0), instrument_at(t, underlying).last_price
+    index = instrument_at(t, underlying).first_series if end_ns < header_of(t).session_open_ns else np.int64(-1)
+    while index >= 0:
+        series = series_at(t, index)
+        for number in range(max(0, series.count - series.ring_size), series.count):
+            bar = ring_at(t, series.ring_at + number % series.ring_size)
+            if found_ns < bar.start_ns < end_ns:
+                found_ns, price = bar.start_ns, bar.close
+        index = series.next
+    return price
 
 
 @kernel

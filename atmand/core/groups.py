@@ -23,14 +23,17 @@ _AMOUNTS: Final = ("loss", "target", "trail")
 def contracts_of(
     manifest: Manifest, pairs: NDArray[Any], instruments: NDArray[Any], time_ns: int
 ) -> list[tuple[int, int, int]]:
-    """List (book, instrument, pair of the underlying) of every contract that the legs of a book may reach."""
+    """List (book, instrument, pair of the underlying) of every contract that the legs of a book may reach.
+
+    One that had ended before the session is listed for a book that still holds it.
+    """
     found: list[tuple[int, int, int]] = []
     for index, row in enumerate(pairs):
         rights = {leg.right for leg in manifest.books[int(row["book"])].legs}
         for place in range(len(instruments)) if rights else ():
             contract = instruments[place]
             reached = contract["underlying"] == row["instrument"] and int(contract["right"]) in rights
-            if reached and int(contract["expiry_ns"]) > time_ns and contract["tradable"]:
+            if reached and ((contract["tradable"] and int(contract["expiry_ns"]) > time_ns) or contract["token"] < 0):
                 found.append((int(row["book"]), place, index))
     return found
 

@@ -38,6 +38,8 @@ class Listing:
     """So many sessions before its expiry day a contract is no longer near; 0: it is until the close of that day."""
     chain_strikes: int = 40
     """Strikes on each side of the money that a session holds of a chain."""
+    ended: tuple[Instrument, ...] = ()
+    """Contracts in use that ended before the day, while nobody watched: they are not listed any more."""
 
 
 class Roll(NamedTuple):

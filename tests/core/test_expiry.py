@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pytest
-from core_market import CLOSE, DAY, OPEN, SECOND, Book, Market, share
+from core_market import CLOSE, DAY, OPEN, SECOND, Book, Market, candles, share
 
 from atmand.core.records import Kind
 from atmand.core.words import Purpose, Reason
@@ -109,3 +110,26 @@ def test_what_found_no_way_out_costs_a_delivery(strike: int, right: int, price: 
     row = cost_rows(DAY)[cost_group("NSE", "OPT" if right else "FUT")]
     assert fill["costs"] == delivered_costs(row, 10 * at) > 0
     assert market.pair()["quantity"] == 0
+
+
+@pytest.mark.parametrize(("older", "price"), [(True, 2_450_000), (False, 2_500_000)])
+def test_a_contract_that_ended_while_nobody_watched_is_settled_at_the_next_opening(older: bool, price: int) -> None:
+    """By the underlying's last bar before its end, where one is kept; else by the first price that comes."""
+    market = held(contract(INDEX))
+    sha = market.carry_books()
+    market.shares = (INDEX, SHARE, replace(market.shares[2], token=-1))
+    tomorrow = date(2026, 7, 7)
+    market.books_of_test = (replace(market.books_of_test[0], instruments=(2, 0)),)
+    market.open_session(tomorrow, books_sha=sha)
+    assert market.pair(0)["quantity"] == 10
+    if older:
+        rows = candles(0, [2_450_000], instrument=0)
+        rows["start_ns"] = CLOSE - 60 * SECOND
+        market.history(rows, -30)
+    market.tick(10, 2_500_000, place=0)
+    market.timer(61)
+    fill = market.audit(Kind.AUDIT_FILL)[-1]
+    assert (fill["price"], fill["quantity"], fill["reason"]) == (price, 10, Reason.EXPIRY)
+    row = cost_rows(tomorrow)[cost_group("NSE", "FUT")]
+    assert fill["costs"] == settled_costs(row, 10 * price)
+    assert (market.pair(0)["quantity"], market.book()["positions"]) == (0, 0)
