@@ -1,0 +1,120 @@
+"""A strategy file's models find a fault; here it becomes a place in the file, plain words and a remedy.
+
+The models raise `fault` for what no type can say; `refusal` takes everything that they found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
+
+from atmand.hints import below, did_you_mean, is_model, keys_of, nearest, plain, wording
+from atmand.lang.source import SourceText, StrategyError
+from atmand.lang.toml_places import Path
+
+__all__ = ["fault", "path_words", "refusal"]
+
+_FAULT: Final = "fault"
+_GUIDE: Final = "docs/strategies.md"
+_EXAMPLES: Final = {
+    "name": 'name = "my_strategy"',
+    "universe": 'universe = ["NSE:INFY"]',
+    "entry": '[entry] with long = "close > sma(20)"',
+    "size": "[size] with value = 100000",
+    "side": 'side = "sell"',
+    "right": 'right = "call"',
+    "default": "default = 14",
+    "range": "range = [5, 30]",
+}
+
+
+def fault(what: str, *path: str | int, remedy: str = "") -> PydanticCustomError:
+    """Make the error that a model's check raises; `path` leads from the model to the key that it is about."""
+    return PydanticCustomError(_FAULT, "{what}", {"what": what, "path": list(path), "remedy": remedy})
+
+
+def path_words(path: Sequence[str | int]) -> str:
+    """Write a path as people do: `entry.long`, `universe[0]`, `leg 2: strike`."""
+    if path[:1] == ("legs",) and len(path) > 1 and isinstance(path[1], int):
+        return ": ".join([f"leg {path[1] + 1}", *([path_words(path[2:])] if path[2:] else [])])
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def refusal(source: SourceText, error: ValidationError, tree: type[BaseModel]) -> StrategyError:
+    """Turn what a model found first into a refusal; an unknown key goes first, as it is mostly a known one misspelt."""
+    findings = error.errors(include_url=False)
+    first = next((one for one in findings if one["type"] == "extra_forbidden"), findings[0])
+    path = tuple(first["loc"])
+    context = first.get("ctx", {})
+    if first["type"] == _FAULT:
+        path = (*path, *context["path"])
+        return _told(source, path, context["what"], context["remedy"])
+    if first["type"] == "extra_forbidden":
+        return StrategyError(source, source.find_key(*path), *_unknown(path, tree))
+    if first["type"] == "missing" and isinstance(path[-1], int):
+        return _told(source, path[:-1], "should have more values", _guide(path))
+    if first["type"] == "missing":
+        return _told(source, path, "missing", f"add {_EXAMPLES.get(str(path[-1]), path[-1])}")
+    return _told(source, path, *_wrong(path, first, tree))
+
+
+def _told(source: SourceText, path: Path, what: str, remedy: str) -> StrategyError:
+    said = path_words(path)
+    return StrategyError(source, source.find(*path), f"{said}: {what}" if said else what, remedy or _guide(path))
+
+
+def _unknown(path: Path, tree: type[BaseModel]) -> tuple[str, str]:
+    """Say of an unknown key which known one it may be, or in which table it stands."""
+    key = str(path[-1])
+    kind: Any = tree
+    for part in path[:-1]:
+        kind = below(kind, part)
+    known = keys_of(kind) or []
+    homes = [home for home in _tables(tree) if home != path[:-1] and key in (keys_of(_kind(tree, home)) or [])]
+    if homes and nearest(key, known) is None:
+        where = " or ".join(f"[{path_words(home)}]" if home else "the top of the file" for home in homes)
+        return f"{path_words(path)}: stands in {where}", "move it there"
+    return f"{path_words(path)}: unknown key", did_you_mean(key, known, _guide(path))
+
+
+def _tables(tree: type[BaseModel]) -> list[Path]:
+    """List the tables of a file that have fixed keys; the top of the file is the empty path."""
+    return [(), *((name,) for name, field in tree.model_fields.items() if is_model(plain(field.annotation)))]
+
+
+def _kind(tree: type[BaseModel], path: Path) -> Any:
+    return below(tree, path[0]) if path else tree
+
+
+def _wrong(path: Path, finding: Mapping[str, Any], tree: type[BaseModel]) -> tuple[str, str]:
+    """Word a value that a field's type refuses, and what to write instead."""
+    value, kind = finding["input"], finding["type"]
+    if kind in ("too_long", "too_short", "string_too_long", "string_too_short") and isinstance(value, str):
+        if value.strip() == "":
+            return "is empty", "write something there, or leave the key out"
+        return f"longer than {finding['ctx']['max_length']} characters", "split it into signals"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        if isinstance(value, list):
+            return "should be one table, not a list of them", f"write [{path_words(path)}]"
+        return "should be a table", f"write [{path_words(path)}] and its keys below it"
+    if kind == "tuple_type" and path == ("legs",):
+        return "should be tables in a list", "write [[legs]], once for each leg"
+    got = "" if isinstance(value, dict | list) else f", got {_written(value)}"
+    return wording(finding) + got, _guide(path)
+
+
+def _written(value: Any) -> str:
+    """Write a value as TOML does."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value:.60}"' if isinstance(value, str) else f"{value!s:.60}"
+
+
+def _guide(path: Path) -> str:
+    return f"see {'docs/legs.md' if path[:1] in (('legs',), ('combined',)) else _GUIDE}"
