@@ -5,6 +5,7 @@ Every door that takes a model's findings (strategy files, the configuration, par
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import types
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ _WORDS: Final[dict[str, str]] = {
     "string_type": "should be text, in quotation marks",
     "string_too_short": "should have at least {min_length} character(s)",
     "string_too_long": "should have at most {max_length} characters",
-    "string_pattern_mismatch": "is not of the form that is wanted",
+    "string_pattern_mismatch": "should match {pattern}",
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "should be a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "should be a number"),
     "finite_number": "should be a finite number",
@@ -44,7 +45,12 @@ _WORDS: Final[dict[str, str]] = {
         "should be a date, such as 2026-08-03",
     ),
     **dict.fromkeys(
-        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing", "timezone_aware", "datetime_object_invalid"),
+        (
+            "datetime_type",
+            "datetime_parsing",
+            "datetime_from_date_parsing",
+            "timezone_aware",
+        ),
         "should be a date and time with its zone, such as 2026-07-06T09:15:00+05:30",
     ),
     **dict.fromkeys(("path_type", "path_not_file", "path_not_directory"), "should be a path, in quotation marks"),
@@ -55,10 +61,14 @@ _WORDS: Final[dict[str, str]] = {
 def wording(finding: Mapping[str, Any]) -> str:
     """Return what one of a model's findings says, in our words; a message that a model's own check wrote is kept."""
     known = _WORDS.get(finding["type"])
-    context = finding.get("ctx", {})
-    if known is not None:
-        numbers = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
-        return known.format_map(numbers).replace("'", '"') if "expected" in known else known.format_map(numbers)
+    context = {name: f"{x:g}" if isinstance(x, float) else x for name, x in finding.get("ctx", {}).items()}
+    if finding["type"] == "missing" and isinstance(finding.get("input"), list | tuple):
+        return "should have more values"
+    if "expected" in context:
+        context["expected"] = str(context["expected"]).replace("'", '"')
+    with contextlib.suppress(KeyError):  # some doors leave the context out
+        if known is not None:
+            return known.format_map(context)
     said = str(finding["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return said[:1].lower() + said[1:]
 
@@ -77,7 +87,7 @@ def did_you_mean(name: str, known: Iterable[str], all_in: str = "docs/configurat
     if near is not None:
         return f"did you mean {near}?"
     if len(names) <= _MANY:
-        return f"known here: {', '.join(names) or 'none'}"
+        return f"known are {', '.join(names) or 'none'}"
     few = difflib.get_close_matches(name.lower(), names, n=_A_FEW, cutoff=0.0)
     return f"known are {', '.join(few)} and {len(names) - len(few)} more: see {all_in}"
 

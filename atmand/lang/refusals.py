@@ -5,14 +5,14 @@ The models raise `fault` for what no type can say; `refusal` takes everything th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from atmand.hints import below, did_you_mean, is_model, keys_of, nearest, plain, wording
-from atmand.lang.source import SourceText, StrategyError
+from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.lang.toml_places import Path
 
 __all__ = ["fault", "path_words", "refusal"]
@@ -31,9 +31,10 @@ _EXAMPLES: Final = {
 }
 
 
-def fault(what: str, *path: str | int, remedy: str = "") -> PydanticCustomError:
-    """Make the error that a model's check raises; `path` leads from the model to the key that it is about."""
-    return PydanticCustomError(_FAULT, "{what}", {"what": what, "path": list(path), "remedy": remedy})
+def fault(what: str, *path: str | int, remedy: str = "", is_key: bool = False) -> PydanticCustomError:
+    """Make the error that a model's check raises; `path` leads from the model to the value, or key, that is wrong."""
+    context = {"what": what, "path": list(path), "remedy": remedy, "is_key": is_key}
+    return PydanticCustomError(_FAULT, "{what}", context)
 
 
 def path_words(path: Sequence[str | int]) -> str:
@@ -54,19 +55,24 @@ def refusal(source: SourceText, error: ValidationError, tree: type[BaseModel]) -
     context = first.get("ctx", {})
     if first["type"] == _FAULT:
         path = (*path, *context["path"])
-        return _told(source, path, context["what"], context["remedy"])
+        find = source.find_key if context["is_key"] else source.find
+        return _told(source, path, context["what"], context["remedy"], find)
     if first["type"] == "extra_forbidden":
         return StrategyError(source, source.find_key(*path), *_unknown(path, tree))
     if first["type"] == "missing" and isinstance(path[-1], int):
-        return _told(source, path[:-1], "should have more values", _guide(path))
+        return _told(source, path[:-1], "should have two values", f"write {_EXAMPLES['range']}")
     if first["type"] == "missing":
         return _told(source, path, "missing", f"add {_EXAMPLES.get(str(path[-1]), path[-1])}")
     return _told(source, path, *_wrong(path, first, tree))
 
 
-def _told(source: SourceText, path: Path, what: str, remedy: str) -> StrategyError:
+def _told(
+    source: SourceText, path: Path, what: str, remedy: str, find: Callable[..., Place] | None = None
+) -> StrategyError:
     said = path_words(path)
-    return StrategyError(source, source.find(*path), f"{said}: {what}" if said else what, remedy or _guide(path))
+    return StrategyError(
+        source, (find or source.find)(*path), f"{said}: {what}" if said else what, remedy or _guide(path)
+    )
 
 
 def _unknown(path: Path, tree: type[BaseModel]) -> tuple[str, str]:
@@ -80,7 +86,7 @@ def _unknown(path: Path, tree: type[BaseModel]) -> tuple[str, str]:
     if homes and nearest(key, known) is None:
         where = " or ".join(f"[{path_words(home)}]" if home else "the top of the file" for home in homes)
         return f"{path_words(path)}: stands in {where}", "move it there"
-    return f"{path_words(path)}: unknown key", did_you_mean(key, known, _guide(path))
+    return f"{path_words(path)}: unknown key", did_you_mean(key, known, _guide(path).removeprefix("see "))
 
 
 def _tables(tree: type[BaseModel]) -> list[Path]:
@@ -106,7 +112,7 @@ def _wrong(path: Path, finding: Mapping[str, Any], tree: type[BaseModel]) -> tup
     if kind == "tuple_type" and path == ("legs",):
         return "should be tables in a list", "write [[legs]], once for each leg"
     got = "" if isinstance(value, dict | list) else f", got {_written(value)}"
-    return wording(finding) + got, _guide(path)
+    return wording(finding) + got, f"write {example}" if (example := _EXAMPLES.get(str(path[-1]))) else _guide(path)
 
 
 def _written(value: Any) -> str:

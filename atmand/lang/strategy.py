@@ -70,9 +70,8 @@ class Parameter(_Table):
     def _default_in_range(self) -> Parameter:
         low, high = self.range
         if low > high:
-            raise fault(
-                f"the range is written in reverse: {low:g} is above {high:g}", "range", remedy=f"[{high:g}, {low:g}]"
-            )
+            what = f"the range is written in reverse: {low:g} is above {high:g}"
+            raise fault(what, "range", remedy=f"write [{high:g}, {low:g}]")
         if not low <= self.default <= high:
             what = f"default {self.default:g} is outside the range {low:g} to {high:g}"
             raise fault(what, "default", remedy="choose one inside, or widen the range")

@@ -40,10 +40,12 @@ def _check_names(strategy: Strategy) -> None:
         for name in getattr(strategy, table):
             if not is_usable_name(name):
                 remedy = "use lower case letters, digits and _, at most 31, and none of the bar's own names"
-                raise fault(f"{name!r} cannot name a parameter or signal", table, name, remedy=remedy)
+                raise fault(f"{name!r} cannot name a parameter or signal", table, name, remedy=remedy, is_key=True)
     for name in strategy.signals:
         if name in strategy.params:
-            raise fault(f"{name!r} is a parameter and a signal", "signals", name, remedy="rename one of them")
+            raise fault(
+                f"{name!r} is a parameter and a signal", "signals", name, remedy="rename one of them", is_key=True
+            )
 
 
 def _check_sides(strategy: Strategy) -> None:

@@ -1,6 +1,6 @@
 """Where in a TOML text each key and each value stands: tomllib gives values without positions.
 
-`places` reads a text that tomllib has taken already, so it only follows TOML's forms (toml.io/en/v1.0.0) and judges none.
+`places` reads a text that tomllib has taken already: it follows TOML's forms (toml.io/en/v1.0.0) and judges none.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ Pure: the daemon, the command line and tests call it with the same strategies an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atmand.errors import AtmandError
+from atmand.hints import did_you_mean
 from atmand.lang.program import Deployment, parameter_values
 from atmand.params.document import Document, DocumentError
 
@@ -127,6 +127,4 @@ def _tightened(risk: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, 
 def _known(where: str, name: str, known: Iterable[str], what: str) -> None:
     names = list(known)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
-        raise DocumentError(where, what, remedy)
+        raise DocumentError(where, what, did_you_mean(name, names, "atmand params show"))
