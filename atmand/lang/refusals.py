@@ -5,6 +5,8 @@ The models raise `fault` for what no type can say; `refusal` takes everything th
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from atmand.hints import below, did_you_mean, is_model, keys_of, nearest, plain,
 from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.lang.toml_places import Path
 
-__all__ = ["fault", "path_words", "refusal"]
+__all__ = ["fault", "path_words", "refusal", "toml_refusal"]
 
 _FAULT: Final = "fault"
 _GUIDE: Final = "docs/strategies.md"
@@ -64,6 +66,32 @@ def refusal(source: SourceText, error: ValidationError, tree: type[BaseModel]) -
     if first["type"] == "missing":
         return _told(source, path, "missing", f"add {_EXAMPLES.get(str(path[-1]), path[-1])}")
     return _told(source, path, *_wrong(path, first, tree))
+
+
+def toml_refusal(source: SourceText, error: tomllib.TOMLDecodeError) -> StrategyError:
+    """Turn what tomllib says of a text that is no TOML into a refusal."""
+    said, _, where = str(error).partition(" (at ")
+    lines = source.text.split("\n")
+    match = re.search(r"line (\d+), column (\d+)", where)
+    place = Place(int(match[1]), int(match[2])) if match else Place(max(1, source.text.rstrip().count("\n") + 1), 1)
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    twice = Place(place.line, len(line) - len(line.lstrip()) + 1)
+    escape = Place(place.line, max(0, line.rfind("\\", 0, place.column)) + 1)
+    for begins, at, what, remedy in (
+        ("Cannot overwrite", twice, "this key stands twice", "keep one of them"),
+        ("Cannot declare", twice, "this table stands twice", "write its keys under one header"),
+        ("Invalid value", place, "no value that TOML knows", "put text in quotation marks"),
+        ("Illegal character '\\n'", place, "the text is not closed on its line", "write the quotation mark at its end"),
+        (
+            "Unescaped '\\'",
+            escape,
+            f"{line[escape.column - 1 : escape.column + 1]} means nothing in such text",
+            "write \\\\, or put the text in 'single quotation marks'",
+        ),
+    ):
+        if said.startswith(begins):
+            return StrategyError(source, at, f"not TOML: {what}", remedy)
+    return StrategyError(source, place, f"not TOML: {said}", "correct the line")
 
 
 def _told(

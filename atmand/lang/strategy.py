@@ -17,8 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from atmand.errors import AtmandError
 from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
-from atmand.lang.refusals import fault, path_words, refusal
-from atmand.lang.source import Place, SourceText, StrategyError
+from atmand.lang.refusals import fault, path_words, refusal, toml_refusal
+from atmand.lang.source import SourceText, StrategyError
 from atmand.lang.together import NAME, check_together, is_usable_name
 from atmand.market.products import kind_of_name, product_refusal
 from atmand.market.selectors import SelectorError, selector_of
@@ -286,10 +286,7 @@ def parse_strategy(text: str, name: str) -> StrategyFile:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        match = re.search(r"line (\d+), column (\d+)", str(error))
-        place = Place(int(match[1]), int(match[2])) if match else Place(max(1, text.rstrip().count("\n") + 1), 1)
-        what = str(error).split(" (at")[0]
-        raise StrategyError(source, place, f"not TOML: {what}", "correct the line") from None
+        raise toml_refusal(source, error) from None
     return strategy_of(document, source)
 
 

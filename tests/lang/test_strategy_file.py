@@ -73,8 +73,8 @@ def spliced(place: int, text: str) -> str:
         (
             "value = 100000",
             "value = 100000\nquantity = 5",
-            "my.toml:20:12",
-            "give one of quantity (units), value (rupees)",
+            "my.toml:19:9",
+            "give one of quantity (units)",
         ),
         ("value = 100000", 'value = "close > 3"', "my.toml:19:10", "a condition where a number is wanted"),
         ('bar = "5m"', 'bar = "5m"\n[trade]\nproduct = "CNC"', "", ""),
