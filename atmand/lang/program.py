@@ -146,6 +146,10 @@ class Deployment:
     """Set on what only leads the positions of that strategy to their exits."""
     universe: tuple[str, ...] = ()
     """Keys of the instruments that it is kept to; empty is the file's own universe."""
+    share: float = 0.0
+    """Share of its account's equity that it may be given at most, a document's weight being a part of it."""
+    by_weight: bool = False
+    """Whether only a document says which share."""
 
     @property
     def book(self) -> str:

@@ -51,8 +51,8 @@ class StrategyPart(_Part):
     """Of the strategy file that the values were chosen for."""
     params: dict[str, Number] = {}
     """Values by name; what is not named keeps the configuration's value, or the file's default."""
-    weight: Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=1)] = 1.0
-    """Share of the configured capital that it may use."""
+    weight: Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=1)] | None = None
+    """Share of the configured capital that it may use; all of it where none is given."""
 
 
 class ModelPart(_Part):
