@@ -53,7 +53,8 @@ _STRUCTURAL: Final = {
              "next_in_book", "first_subscription",
              "entry_order", "exit_order", "target_order", "folded", "ready", "group_row", "leg",
              "proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns",
-             "proposed_marks", "held_paise", "exposure_paise", "committed_paise", "exposed", "entering"),
+             "proposed_marks", "held_paise", "exposure_paise", "committed_paise", "exposed", "entering",
+             "wanted"),
     "ORDER": ("book", "pair", "instrument", "next", "previous", "next_working", "previous_working", "next_slice"),
     "ACCOUNT": ("books", "held_paise", "gross_paise", "net_paise", "exposed"),
 }  # fmt: skip
@@ -241,6 +242,8 @@ def _load_orders(
     orders, pairs = table(layout.arena, "orders"), table(layout.arena, "pairs")
     instruments = table(layout.arena, "instruments")
     orders["state"] = OrderState.FREE
+    for name in _SLOT_OF.values():
+        pairs[name] = -1
     slot = 0
     for row in documents:
         book, instrument = books.get(row["book"], -1), keys.get(row["instrument"], -1)

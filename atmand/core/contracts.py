@@ -17,7 +17,7 @@ from atmand.core.layout import header_of, instrument_at
 from atmand.core.words import ExpiryRule, StrikeRule
 from atmand.market.option_pricing import YEAR_NS, delta, implied_volatility
 
-__all__ = ["contract_of", "ends_in_shares", "gives_up_ns", "mid_of"]
+__all__ = ["RATE", "contract_of", "ends_in_shares", "forward_of", "gives_up_ns", "mid_of"]
 
 _NEXT: Final = np.int64(ExpiryRule.NEXT)
 _MONTHLY: Final = np.int64(ExpiryRule.MONTHLY)
@@ -26,7 +26,7 @@ _ATM: Final = np.int64(StrikeRule.ATM)
 _DELTA: Final = np.int64(StrikeRule.DELTA)
 _PREMIUM: Final = np.int64(StrikeRule.PREMIUM)
 _DAY_NS: Final = 86_400_000_000_000
-_RATE: Final = 0.065
+RATE: Final = 0.065
 """Interest a year that carries the underlying to its forward where no future of the expiry is quoted."""
 _FAR: Final = math.inf
 _GIVE_UP_NS: Final = 1_800_000_000_000
@@ -161,7 +161,7 @@ def _neighbour(t, of, side):  # type: ignore[no-untyped-def]
 def _nearest_quoted(t, underlying, leg, expiry_ns):  # type: ignore[no-untyped-def]
     """Return the contract whose mid or delta is nearest to what a leg wants, among those with two sides."""
     best, distance = np.int64(-1), _FAR
-    forward = _forward(t, underlying, expiry_ns)
+    forward = forward_of(t, underlying, expiry_ns)
     for index in range(header_of(t).instruments_n):
         if not _fits(t, index, underlying, leg.right) or instrument_at(t, index).expiry_ns != expiry_ns:
             continue
@@ -183,12 +183,12 @@ def _delta_of(t, row, premium, forward):  # type: ignore[no-untyped-def]
     """Return the size of an option's delta at the volatility that its mid implies; NaN where there is none."""
     years = (row.expiry_ns - header_of(t).time_ns) / YEAR_NS
     strike = row.strike / row.price_scale
-    sigma = implied_volatility(premium, forward, strike, years, _RATE, row.right)
-    return abs(delta(forward, strike, years, _RATE, sigma, row.right))
+    sigma = implied_volatility(premium, forward, strike, years, RATE, row.right)
+    return abs(delta(forward, strike, years, RATE, sigma, row.right))
 
 
 @kernel
-def _forward(t, underlying, expiry_ns):  # type: ignore[no-untyped-def]
+def forward_of(t, underlying, expiry_ns):  # type: ignore[no-untyped-def]
     """Return the underlying's forward: the mid of the future of that expiry, else the spot with interest."""
     for index in range(header_of(t).instruments_n):
         row = instrument_at(t, index)
@@ -196,4 +196,4 @@ def _forward(t, underlying, expiry_ns):  # type: ignore[no-untyped-def]
             return mid_of(row) / row.price_scale
     spot = instrument_at(t, underlying)
     years = (expiry_ns - header_of(t).time_ns) / YEAR_NS
-    return spot.last_price / spot.price_scale * math.exp(_RATE * years)
+    return spot.last_price / spot.price_scale * math.exp(RATE * years)

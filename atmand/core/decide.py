@@ -16,7 +16,8 @@ from atmand.core.exits import distance, take_terms
 from atmand.core.exposure import recount
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, group_at, header_of, instrument_at, pair_at, proposal_at, verdict_at
-from atmand.core.legs import group_refusal, on_group_bar, open_group
+from atmand.core.leg_entry import group_refusal, open_group
+from atmand.core.legs import on_group_bar
 from atmand.core.matching import request_exit, request_reduction, submit
 from atmand.core.netting import net_orders
 from atmand.core.orders import cancel

@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 
 from atmand.core.jit import kernel, routine
-from atmand.core.layout import account_at, book_at, crowd_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.layout import account_at, book_at, crowd_at, header_of, instrument_at, leg_at, order_at, pair_at
 from atmand.core.slicing import open_value
+from atmand.core.words import LegState
 
 __all__ = [
     "committed",
@@ -21,11 +22,13 @@ __all__ = [
     "equity_of",
     "in_sector",
     "in_underlying",
+    "is_planned",
     "recount",
     "underlying_of",
     "value_pairs",
 ]
 
+_PLANNED: Final = np.int64(LegState.PLANNED)
 _1: Final = np.int64(1)
 _0: Final = np.int64(0)
 
@@ -46,9 +49,10 @@ def entering(t, book_index):  # type: ignore[no-untyped-def]
 
 @kernel
 def committed(t, book_index):  # type: ignore[no-untyped-def]
-    """Cash that is spoken for: unfilled entries at their limits, and short positions at what they were sold for.
+    """Cash that is spoken for beside margins: unfilled entries at their limits, and shares sold short.
 
-    A short's proceeds are cash, but stay as its margin, and as much again is held against it.
+    A short's proceeds are cash, but stay as its margin, and as much again is held against it. A future moves no money
+    but its profit, which the cash has not seen before it is left: here its value stands against what the book paid.
     """
     value_pairs(t)
     return book_at(t, book_index).committed_paise
@@ -109,8 +113,14 @@ def _add_up(t):  # type: ignore[no-untyped-def]
         pair = pair_at(t, index)
         if pair.exposed:
             pair.exposed = pair.entering = pair.held_paise = pair.exposure_paise = pair.committed_paise = 0
-        if pair.quantity != 0 or pair.entry_order >= 0:
+        if pair.quantity != 0 or pair.entry_order >= 0 or is_planned(t, pair):
             _count(t, index)
+
+
+@kernel
+def is_planned(t, pair):  # type: ignore[no-untyped-def]
+    """Say whether a pair's contract is a leg that is to be sold as soon as the bought ones of its group are in."""
+    return pair.group != 0 and pair.leg >= 0 and leg_at(t, pair.leg).state == _PLANNED
 
 
 @routine
@@ -122,14 +132,24 @@ def _count(t, pair_index):  # type: ignore[no-untyped-def]
     instrument = instrument_at(t, pair.instrument)
     held = pair.quantity * instrument.last_price
     exposure, spoken_for = held, _0
-    if pair.quantity < 0:
+    is_share, is_future = instrument.expiry_ns == 0, instrument.expiry_ns != 0 and instrument.right == 0
+    if is_share and pair.quantity < 0:
         spoken_for -= 2 * pair.value_paise
+    elif is_future:
+        spoken_for -= held
     if pair.entry_order >= 0:
-        rest = open_value(t, pair.entry_order)
-        exposure += order_at(t, pair.entry_order).side * rest
-        spoken_for += rest
-    exposed = _1 if pair.quantity != 0 or pair.entry_order >= 0 else _0
-    entry = _1 if pair.quantity == 0 and pair.entry_order >= 0 else _0
+        side, rest = order_at(t, pair.entry_order).side, open_value(t, pair.entry_order)
+        exposure += side * rest
+        if not is_future:
+            spoken_for += rest if is_share else side * rest
+    planned = is_planned(t, pair)
+    if planned:
+        rest = leg_at(t, pair.leg).units * instrument.last_price
+        exposure -= rest
+        if not is_future:
+            spoken_for -= rest
+    exposed = _1 if pair.quantity != 0 or pair.entry_order >= 0 or planned else _0
+    entry = _1 if pair.quantity == 0 and exposed else _0
     book.held_paise += held - pair.held_paise
     book.committed_paise += spoken_for - pair.committed_paise
     book.entering += entry - pair.entering

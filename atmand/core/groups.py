@@ -14,7 +14,7 @@ from atmand.core.manifest import BookPlan, Manifest
 
 __all__ = ["contracts_of", "fill_contracts", "fill_groups", "groups_document", "load_groups"]
 
-_GROUP_STATE: Final = ("id", "realised_paise", "best_paise", "leaving")
+_GROUP_STATE: Final = ("id", "realised_paise", "best_paise", "leaving", "until_ns")
 _LEG_STATE: Final = ("state", "units", "entries", "cost")
 _WAITING: Final = ("waits_ns", "wanted_side", "wanted_units", "wanted_close", "wanted_bar_ns", "wanted_marks")
 _AMOUNTS: Final = ("loss", "target", "trail")
@@ -122,7 +122,7 @@ def load_groups(
         if row < 0 or len(chosen) != groups["legs"][row] or min(chosen) < 0:
             continue
         for name in _GROUP_STATE:
-            groups[name][row] = document[name]
+            groups[name][row] = document.get(name, 0)
         for index, leg in enumerate(document["legs"], int(groups["first_leg"][row])):
             for name in _LEG_STATE:
                 legs[name][index] = leg[name]

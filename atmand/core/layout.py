@@ -17,6 +17,7 @@ from atmand.core.records import AUDIT
 from atmand.core.sorting import KEYED, KEYED_BYTES
 from atmand.core.ticks import DEPTH
 from atmand.market.costs import COSTS
+from atmand.market.margins import MARGINS, SCAN
 
 __all__ = [
     "ACCOUNT",
@@ -154,7 +155,7 @@ PAIR: Final = np.dtype(
         *_rows("group", "group_row", "leg"),
         *_rows("proposed", "proposed_side", "proposed_units", "proposed_close", "proposed_bar_ns"),
         *_rows("proposed_marks", "slippage_paise"),
-        *_rows("held_paise", "exposure_paise", "committed_paise", "exposed", "entering"),
+        *_rows("held_paise", "exposure_paise", "committed_paise", "exposed", "entering", "wanted"),
     ]
 )
 """A (book, instrument): position, its trade so far, its exits. `value_paise` is the sum of the open trades' values.
@@ -163,6 +164,7 @@ PAIR: Final = np.dtype(
 are what the market gave and took since, under CNC.
 Distances of stops are price units, or, below zero, millionths of the entry's average price. A contract that only a
 group of legs trades has no structure and no series (-1); `group` is the id of its group, `group_row` its place.
+`wanted` are the units of an entry while it is asked whether there is money for it.
 """
 
 ORDER: Final = np.dtype(
@@ -202,7 +204,7 @@ Every structure's state begins with one, so that what acts on it needs to know n
 
 GROUP: Final = np.dtype(
     [
-        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving"),
+        *_rows("pair", "book", "first_leg", "legs", "id", "realised_paise", "best_paise", "leaving", "until_ns"),
         *_rows("loss_slot", "target_slot", "trail_slot"),
         *[(name, "f8") for name in ("loss", "target", "trail")],
         *_rows("waits_ns", "wanted_side", "wanted_units", "wanted_close", "wanted_bar_ns", "wanted_marks"),
@@ -210,6 +212,7 @@ GROUP: Final = np.dtype(
 )
 """A group of legs of an underlying's pair: 0 as `id` while none is open, `leaving` the reason of its exit.
 
+`until_ns` is how long its sold legs, which are entered behind the bought ones, wait for a quote; 0 while they need not.
 `waits_ns` is until when a proposed group waits for the quotes of its legs, 0 while none does; `wanted_*` is what was
 proposed.
 """
@@ -255,6 +258,8 @@ TABLES: Final[dict[str, np.dtype[np.void]]] = {
     "meetings": KEYED,
     "comparisons": KEYED,
     "crowds": CROWD,
+    "margins": MARGINS,
+    "scans": SCAN,
 }
 
 ARENA: Final = np.dtype(
@@ -307,6 +312,7 @@ _OUTPUT_BYTES: Final = AUDIT.itemsize
 _COST_BYTES: Final = COSTS.itemsize
 _FILL_BYTES: Final = AUDIT.itemsize
 _TRADE_BYTES: Final = TRADE.itemsize
+_MARGIN_BYTES: Final = MARGINS.itemsize
 
 
 @kernel
@@ -434,6 +440,16 @@ def meeting_at(t, place):  # type: ignore[no-untyped-def]
 @kernel
 def cost_at(t, index):  # type: ignore[no-untyped-def]
     return record_at(t, header_of(t).costs_at + index * _COST_BYTES, COSTS)
+
+
+@kernel
+def margin_at(t, index):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).margins_at + index * _MARGIN_BYTES, MARGINS)
+
+
+@kernel
+def scan_at(t):  # type: ignore[no-untyped-def]
+    return record_at(t, header_of(t).scans_at, SCAN)
 
 
 def allocate(counts: dict[str, int], extra_bytes: int) -> tuple[NDArray[np.uint8], int]:

@@ -11,9 +11,11 @@ from typing import Final
 import numpy as np
 
 from atmand.core.exits import arm, ratchet
+from atmand.core.exposure import committed, recount
 from atmand.core.fills import fill
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
+from atmand.core.margin import margin_of
 from atmand.core.orders import cancel, end_order, make_order, transition
 from atmand.core.records import SessionFlag
 from atmand.core.risk import crosses_own, protected_limit
@@ -243,6 +245,8 @@ def _match_order(t, instrument_index, slot):  # type: ignore[no-untyped-def]
         transition(t, o, _OPEN, _NO_REASON)
     if o.purpose == _EXIT:
         _reprice(t, o)
+    elif o.purpose == _ENTRY and o.group != 0:
+        _chase(t, o)
     if o.purpose == _TARGET and h.session_flags & _BAR_PATH:
         _match_target_on_path(t, slot)
     elif o.kind == _LIMIT and o.purpose == _ENTRY and h.session_flags & _BAR_PATH:
@@ -257,6 +261,22 @@ def _reprice(t, o):  # type: ignore[no-untyped-def]
     limit = protected_limit(header_of(t), instrument_at(t, o.instrument), o.side)
     if limit > 0:
         o.limit = limit
+
+
+@kernel
+def _chase(t, o):  # type: ignore[no-untyped-def]
+    """Let the entry of a leg follow the touch as far as its book's cash goes: half a structure is worse than its price.
+
+    Its time is an entry's: what has not filled by then has failed, and the group is left.
+    """
+    limit = protected_limit(header_of(t), instrument_at(t, o.instrument), o.side)
+    dearer = (limit - o.limit) * (o.quantity - o.filled)
+    if limit <= 0 or dearer == 0:
+        return
+    free = book_at(t, o.book).cash_paise - committed(t, o.book)
+    if o.side < 0 or dearer <= free - margin_of(t, o.book):
+        o.limit = limit
+        recount(t, o.pair)
 
 
 @routine

@@ -11,9 +11,10 @@ import numpy as np
 
 from atmand.core.bars import in_windows
 from atmand.core.contracts import gives_up_ns
-from atmand.core.exposure import committed, entering, equity_of
+from atmand.core.exposure import entering, equity_of
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at, queue_at
+from atmand.core.margin import lacks_money
 from atmand.core.portfolio import portfolio_refusal
 from atmand.core.records import BarFlag
 from atmand.core.slicing import MOST_SLICES, orders_for, slice_units
@@ -54,12 +55,14 @@ _RESERVE: Final = 4
 def entry_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ignore[no-untyped-def]
     """Return the first reason against an entry, or Reason.NONE."""
     reason = order_refusal(t, pair_index, side, quantity, price, bar_flags)
+    if reason == _NONE and lacks_money(t, pair_index, side, quantity, price):
+        return _CASH
     return reason if reason != _NONE else portfolio_refusal(t, pair_index, side, quantity * price)
 
 
 @routine
 def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ignore[no-untyped-def]
-    """Return the first reason against an entry but the limits that the account's books share."""
+    """Return the first reason against an entry but its money, and the limits that the account's books share."""
     pair = pair_at(t, pair_index)
     book = book_at(t, pair.book)
     instrument = instrument_at(t, pair.instrument)
@@ -86,8 +89,6 @@ def order_refusal(t, pair_index, side, quantity, price, bar_flags):  # type: ign
         return _OPEN_POSITIONS
     if book.orders_today + orders > book.orders_a_day:
         return _ORDERS_A_DAY
-    if value > book.cash_paise - committed(t, pair.book):
-        return _CASH
     return _NONE
 
 

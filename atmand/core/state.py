@@ -20,6 +20,7 @@ from atmand.core.layout import ARENA, TABLES, allocate
 from atmand.core.manifest import Manifest
 from atmand.errors import AtmandError
 from atmand.market.costs import COST_GROUPS, cost_rows
+from atmand.market.margins import MARGIN_KINDS, margin_rows
 
 __all__ = ["Layout", "LayoutError", "carry_over", "day_of", "lay_out", "table"]
 
@@ -124,6 +125,8 @@ def lay_out(
             "meetings": len(instruments),
             "comparisons": n_pairs,
             "crowds": len(manifest.accounts) * crowds_each,
+            "margins": len(MARGIN_KINDS),
+            "scans": 1,
         },
         slab_bytes + params_bytes,
     )
@@ -131,6 +134,8 @@ def lay_out(
     _fill_header(arena, head, hours, time_ns)
     table(arena, "windows")[: len(windows)] = windows
     table(arena, "costs")[:] = cost_rows(day_of(int(head["costs_date"])), head["brokerage"].decode())
+    if (instruments["expiry_ns"] != 0).any():
+        table(arena, "margins")[:] = margin_rows(day_of(int(head["costs_date"])))
     _fill_instruments(arena, head, instruments, time_ns)
     _fill_series(arena, series)
     params_at = extra_at + slab_bytes

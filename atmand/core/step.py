@@ -23,7 +23,7 @@ from atmand.core.decide import enter_group
 from atmand.core.expiry import leave_contracts, settle_contracts
 from atmand.core.jit import kernel, routine, rows_at
 from atmand.core.layout import account_at, book_at, group_at, header_of, instrument_at, pair_at, token_at
-from atmand.core.legs import watch_contract, watch_groups
+from atmand.core.legs import exit_group, leads, watch_contract, watch_groups
 from atmand.core.matching import expire_orders, is_calm, meet_market, request_exit
 from atmand.core.netting import net_orders
 from atmand.core.orders import note_touch
@@ -155,7 +155,7 @@ def _retry_contract(t, instrument_index):  # type: ignore[no-untyped-def]
 
 @kernel
 def _exit_pairs(t, book, instrument, reason):  # type: ignore[no-untyped-def]
-    """Exit a book's positions (-1: every book's) in an instrument (-1: in all)."""
+    """Exit a book's positions (-1: every book's) in an instrument (-1: in all); a group of legs in its own order."""
     h = header_of(t)
     if book >= h.books_n:
         return
@@ -163,7 +163,10 @@ def _exit_pairs(t, book, instrument, reason):  # type: ignore[no-untyped-def]
     while 0 <= index < h.pairs_n:
         pair = pair_at(t, index)
         if instrument < 0 or pair.instrument == instrument:
-            request_exit(t, index, reason)
+            if not leads(t, pair) or (instrument >= 0 and pair.structure < 0):
+                request_exit(t, index, reason)
+            elif pair.structure >= 0:
+                exit_group(t, pair.group_row, reason)
         index = index + 1 if book < 0 else pair.next_in_book
 
 

@@ -172,6 +172,8 @@ class LegState(IntEnum):
     AWAITING = 3
     """Stopped, and waiting to be entered again."""
     DONE = 4
+    PLANNED = 5
+    """To be sold as soon as the bought legs of its group are in."""
 
 
 class Percent(IntEnum):

@@ -222,12 +222,12 @@ def wide(plan: Mapping[str, Any] | None = None, sector: str = "", **more: Any) -
         for place, (strike, right) in enumerate(itertools.product(strikes, (1, -1)))
     ]
     market = Options("iron_condor", plan, chain, **more)
-    for closing in (0, 1):
+    for at in (30 * 60 + 20, 35 * 60 + 22, 35 * 60 + 23):
         for strike in strikes:
             for right in (1, -1):
                 out = (strike - SPOT // 100) * right
-                market.quote(30 * 60 + closing * 302 + 20, strike, right, 120.0 - out / 5)
-        if not closing:
+                market.quote(at, strike, right, 120.0 - out / 5)
+        if at == 30 * 60 + 20:
             market.tick(30 * 60 + 30, SPOT, packet=32)
             market.timer(35 * 60 + 1)
     return market
@@ -376,7 +376,7 @@ def test_a_leg_that_expires_unfilled_unwinds_the_others() -> None:
     market.chain_at(320)
     market.minute(5, SPOT, packet=32)
     market.quote(362, 24_000, 1, 100.0)
-    market.quote(363, 24_000, -1, 80.0)
+    market.quote(363, 24_000, -1, 80.0, bid=[])
     assert market.held() == {(24_000, 1): -LOT}
     market.timer(371.1)
     market.quote(372, 24_000, 1, 100.0)
