@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,12 +84,13 @@ def test_a_strategy_that_was_not_there_has_no_old_values() -> None:
 
 @pytest.mark.parametrize(("first", "second", "told"), [(0.5, 0.5, None), (0.5, None, None), (0.6, 0.5, "1.1 of its")])
 def test_weights_may_not_give_an_account_away_twice(first: float, second: float | None, told: str | None) -> None:
-    parts = {name: StrategyPart(sha256=FILE.sha256, weight=weight) for name, weight in (("probe", first), ("twin", second))}
+    weights = {"probe": first, "twin": second}
+    parts = {name: StrategyPart(sha256=FILE.sha256, weight=weight) for name, weight in weights.items()}
     found = [replace(one, share=1.0, by_weight=True) for one in deployments()]
     both = Document(author="tester", strategies=parts)
     if told is None:
         assert [book.weight for book in resolve(both, found, LIMITS).books] == [first, second]
         assert [book.weight for book in resolve(None, found, LIMITS).books] == [None, None]
         return
-    with pytest.raises(DocumentError, match=f"strategies.twin.weight: account paper's strategies come to {told}"):
+    with pytest.raises(DocumentError, match=f"strategies.twin.weight: the strategies of account paper come to {told}"):
         resolve(both, found, LIMITS)
