@@ -227,13 +227,15 @@ def _changed(
     weights: Mapping[tuple[str, ...], float],
 ) -> Document:
     """Return a document with values changed; what it changes is written for the strategy files that are loaded."""
+    from atmand.hints import did_you_mean
     from atmand.params.document import Document, DocumentError, StrategyPart, parse_document
 
     shas = {deployment.book: deployment.file.sha256 for deployment in room.deployments}
     parts = {} if before is None else dict(before.strategies)
     for name in {key[0] for key in (*values, *weights)}:
         if name not in shas:
-            raise DocumentError(f"strategies.{name}", "no such strategy runs", f"known are {', '.join(shas)}")
+            remedy = did_you_mean(name, shas, "atmand params show")
+            raise DocumentError(f"strategies.{name}", "no such strategy runs", remedy)
         part = parts.get(name) or StrategyPart(sha256=shas[name])
         mine = {key[1]: value for key, value in values.items() if key[0] == name}
         parts[name] = part.model_copy(

@@ -31,6 +31,7 @@ def new(
     as_json: Json = False,
 ) -> int:
     """Write a strategy file that works and can be changed; without a name, list the worked ones to begin with."""
+    from atmand.hints import did_you_mean
     from atmand.lang.strategy import is_usable_name, load_strategy, parse_strategy
 
     templates = {path.stem: path for path in _shipped()}
@@ -40,7 +41,9 @@ def new(
         return ExitCode.DONE
     chosen = template or _DEFAULT
     if chosen not in templates:
-        raise UsageError(f"--template {chosen}", "no such strategy", f"known are {', '.join(templates)}")
+        raise UsageError(
+            f"--template {chosen}", "no such strategy", did_you_mean(chosen, templates, "atmand strategy new")
+        )
     if not is_usable_name(name):
         raise UsageError(name, "cannot name a strategy", "use lower case letters, digits and _, at most 31")
     path = Path(f"{name}.toml")

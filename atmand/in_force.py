@@ -69,6 +69,7 @@ class InForce:
         self._trading, self._clock = trading, clock
         self._simulated, self._bar_path = simulated, bar_path
         self._warned: set[str] = set()
+        self._unweighted: set[str] = set()
         # A session's seed does not follow a reload: it waits for the next start.
         self.seed = settings.simulator.seed
         self._stays = False
@@ -94,7 +95,9 @@ class InForce:
     def start(self) -> None:
         """Choose the parameters to start with, before a session is opened or goes on."""
         self._warn()
-        self._trading.reload(self.settings, self.keeper.start(self.deployments, limits_of(self.settings)))
+        parameters = self.keeper.start(self.deployments, limits_of(self.settings))
+        self._trading.reload(self.settings, parameters)
+        self._tell_unweighted(parameters)
 
     def open(self, day: date, now_ns: int) -> None:
         """Open a day's session."""
@@ -218,6 +221,14 @@ class InForce:
         self._trading.put_limits(self.now_ns)
         sequence = self._trading.put_params(self.now_ns)
         self.keeper.applied(parameters, sequence, origin=origin)
+        self._tell_unweighted(parameters)
+
+    def _tell_unweighted(self, parameters: Resolution) -> None:
+        """Say once of a strategy that it waits for a document's weight, and has an equal part of what is left."""
+        now = {book.name for book in parameters.books if book.weight is None}
+        for name in sorted(now - self._unweighted):
+            log.warning("strategy_without_weight", strategy=name)
+        self._unweighted = now
 
     def shown_params(self) -> dict[str, Any]:
         """Return the parameters in force with where each is from, for people."""

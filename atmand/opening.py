@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Final
 
 from atmand.core.bar_path import PATH_LAST_NS
-from atmand.core.manifest import BookPlan, Manifest
+from atmand.core.manifest import Manifest
 from atmand.core.opening import BookLimits, SessionTerms
 from atmand.core.records import SessionFlag
 from atmand.core.run_off import heir_of
@@ -24,7 +24,7 @@ from atmand.lang.user_indicators import use_indicators
 from atmand.market.costs import cost_rows
 from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
 from atmand.params.resolve import Resolution
-from atmand.portfolio import Money, account_equity, share_of
+from atmand.portfolio import Money, account_equity, given_share, share_of, shared_out
 from atmand.settings import Settings
 from atmand.start import kernel_digest
 
@@ -49,7 +49,14 @@ def deployments_of(settings: Settings) -> list[Deployment]:
     """Load the enabled strategies' files; AtmandError where one is refused, or where nothing is left to do."""
     use_indicators(settings.indicators)
     found = [
-        Deployment(load_strategy(strategy.file), strategy.account, strategy.params, name)
+        Deployment(
+            load_strategy(strategy.file),
+            strategy.account,
+            strategy.params,
+            name,
+            share=given_share(settings.portfolio, strategy.capital_rupees, strategy.capital),
+            by_weight=strategy.capital == "weight",
+        )
         for name, strategy in settings.strategies.items()
         if strategy.enabled
     ]
@@ -117,10 +124,10 @@ def book_limits(
     `money` says by `strategy@account` what the books are worth now: shares of the equity are counted from it.
     """
     limits = settings.limits.model_copy(update=dict(parameters.risk))
-    weights = {book.name: book.weight for book in parameters.books}
+    capitals = _capitals(settings, manifest, {book.name: book.weight for book in parameters.books}, money or {})
     return [
         BookLimits(
-            capital_paise=_capital(settings, plan, weights.get(plan.strategy, 1.0), money or {}),
+            capital_paise=capitals[f"{plan.strategy}@{plan.account}"],
             order_value_paise=limits.order_value_paise,
             position_value_paise=limits.position_value_paise,
             daily_loss_paise=limits.daily_loss_paise,
@@ -136,18 +143,53 @@ def _sessions(bars: int, period_ns: int) -> int:
     return -(-bars * min(period_ns, _SESSION_NS) // _SESSION_NS)
 
 
-def _capital(settings: Settings, plan: BookPlan, weight: float, money: Mapping[str, Money]) -> int:
-    """Return a book's capital: what the operator gives the strategy, less what its run-off books hold of it."""
-    name = f"{plan.strategy}@{plan.account}"
-    if plan.run_off:
-        return money[name].capital_paise if name in money else 0
-    strategy = settings.strategies[plan.strategy]
-    whole = strategy.capital_paise
-    if strategy.capital is not None:
-        mine = [one for book, one in money.items() if book.endswith(f"@{plan.account}")]
-        whole = int(account_equity(settings.portfolio, mine) * share_of(strategy.capital))
-    lent = sum(one.capital_paise for book, one in money.items() if heir_of(book) == name)
-    return max(0, int(whole * weight) - lent)
+def _capitals(
+    settings: Settings, manifest: Manifest, weights: Mapping[str, float | None], money: Mapping[str, Money]
+) -> dict[str, int]:
+    """Return by name what every book is given in all, in paise, so that an account's books are worth no more than it.
+
+    A book that lives by a share is brought to the share's worth: it gives up, or gets, what it has made beyond it.
+    """
+    found: dict[str, int] = {}
+    sharing: dict[str, dict[str, float | None]] = {}
+    for plan in manifest.books:
+        name = f"{plan.strategy}@{plan.account}"
+        if plan.run_off:
+            found[name] = money[name].capital_paise if name in money else 0
+            continue
+        strategy, weight = settings.strategies[plan.strategy], weights.get(plan.strategy)
+        if strategy.capital is None:
+            lent = sum(one.capital_paise for book, one in money.items() if heir_of(book) == name)
+            found[name] = max(0, int(strategy.capital_paise * (1.0 if weight is None else weight)) - lent)
+        elif strategy.capital == "weight":
+            sharing.setdefault(plan.account, {})[name] = weight
+        else:
+            sharing.setdefault(plan.account, {})[name] = share_of(strategy.capital) * (
+                1.0 if weight is None else weight
+            )
+    for account, wanted in sharing.items():
+        found |= _shares(settings, account, wanted, found, money)
+    return found
+
+
+def _shares(
+    settings: Settings, account: str, wanted: Mapping[str, float | None], found: Mapping[str, int],
+    money: Mapping[str, Money],
+) -> dict[str, int]:  # fmt: skip
+    """Return the capital of an account's books that live by a share; `found` are the capitals of the others."""
+    mine = {name: one for name, one in money.items() if name.endswith(f"@{account}")}
+    fixed = {name for name in (*mine, *found) if name.endswith(f"@{account}") and name not in wanted}
+    others = 0
+    for name in fixed:
+        if heir_of(name) not in wanted:  # what runs off is part of its heir's share
+            now = mine.get(name, Money(0, 0))
+            others += now.equity_paise + found.get(name, now.capital_paise) - now.capital_paise
+    capitals = {}
+    for name, worth in shared_out(account_equity(settings.portfolio, mine.values()), others, wanted).items():
+        now = mine.get(name, Money(0, 0))
+        running_off = sum(one.equity_paise for book, one in mine.items() if heir_of(book) == name)
+        capitals[name] = max(0, worth - (now.equity_paise - now.capital_paise) - running_off)
+    return capitals
 
 
 def history_days(manifest: Manifest) -> timedelta:

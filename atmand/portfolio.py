@@ -16,7 +16,17 @@ from pydantic_core import PydanticCustomError
 from atmand.core.opening import PortfolioLimits
 from atmand.market.instruments import Instrument
 
-__all__ = ["Capital", "Money", "PortfolioSettings", "account_equity", "portfolio_limits", "share_of", "with_sectors"]
+__all__ = [
+    "Capital",
+    "Money",
+    "PortfolioSettings",
+    "account_equity",
+    "given_share",
+    "portfolio_limits",
+    "share_of",
+    "shared_out",
+    "with_sectors",
+]
 
 _MULTIPLE: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)x")
 _SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)%")
@@ -94,6 +104,27 @@ def share_of(capital: str) -> float:
     """Return the share of the equity that a strategy's `capital` names; the document's weight is a share of it all."""
     found = _SHARE.fullmatch(capital)
     return float(found[1]) / 100 if found else 1.0
+
+
+def given_share(settings: PortfolioSettings, capital_rupees: int | None, capital: str | None) -> float:
+    """Return what share of its account's first equity a strategy may be given at most; 0 where that is not known."""
+    if capital is not None:
+        return share_of(capital)
+    return (capital_rupees or 0) / settings.capital_rupees if settings.capital_rupees else 0.0
+
+
+def shared_out(equity: int, others: int, wanted: Mapping[str, float | None]) -> dict[str, int]:
+    """Return what each book that lives by a share of the equity is to be worth, in paise.
+
+    `others` is what the account's other books are worth: no share reaches into it, so all come down where they do not
+    fit. A share of None, that no document gives, is an equal part of what is left.
+    """
+    left = max(0, equity - others)
+    known = {name: share * equity for name, share in wanted.items() if share is not None}
+    total = sum(known.values())
+    fit = min(1.0, left / total) if total > 0 else 1.0
+    rest = max(0.0, left - total) / max(1, len(wanted) - len(known))
+    return {name: int(known[name] * fit if name in known else rest) for name in wanted}
 
 
 def account_equity(settings: PortfolioSettings, books: Iterable[Money]) -> int:

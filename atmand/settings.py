@@ -37,7 +37,7 @@ from atmand.logs import LogSettings, masked
 from atmand.market.cost_table import DEFAULT_PLAN, PLANS
 from atmand.market.sessions import calendar_with, use_calendar
 from atmand.market.settings import InstrumentSettings
-from atmand.portfolio import Capital, PortfolioSettings
+from atmand.portfolio import Capital, PortfolioSettings, given_share
 from atmand.research.settings import ResearchSettings
 from atmand.settings_errors import Layer, Problem, SettingsError, explain, missing_file, problem_at
 from atmand.settings_layers import merged, read_layers
@@ -218,7 +218,7 @@ class StrategySettings(_Section):
     capital_rupees: Rupees | None = None
     """Whole rupees that the strategy may use, above 0; this or `capital` is set."""
     capital: Capital | None = None
-    """"25%" of the account's equity as each session opens, or "weight": the parameter document's share of it."""
+    """"25%" of the account's equity as each session opens, or "weight": the document's share, else what is left."""
     enabled: bool = True
     """true or false; a strategy that is not enabled is not loaded."""
     on_change: Literal["run_off", "adopt", "flatten"] = "run_off"
@@ -416,6 +416,27 @@ def _contradictions(settings: Settings, layers: list[Layer]) -> Iterator[Problem
             yield problem_at(("strategies", name, "capital"), layers, what, remedy)
         if strategy.enabled:
             yield from missing_file(("strategies", name, "file"), strategy.file, layers)
+    yield from _given_too_much(settings, layers)
+
+
+def _given_too_much(settings: Settings, layers: list[Layer]) -> Iterator[Problem]:
+    """Refuse strategies that are given more than their account has; a weight waits for the document."""
+    sums: dict[str, float] = {}
+    whole = settings.portfolio.capital_rupees
+    for name, strategy in settings.strategies.items():
+        if whole is None or not strategy.enabled or strategy.capital == "weight":
+            continue
+        share = given_share(settings.portfolio, strategy.capital_rupees, strategy.capital)
+        before = sums.get(strategy.account, 0.0)
+        sums[strategy.account] = before + share
+        if before <= 1.0 + 1e-9 < before + share:
+            key = "capital_rupees" if strategy.capital is None else "capital"
+            what = (
+                f"the strategies of account {strategy.account} are given {round((before + share) * whole)} rupees "
+                f"up to this one, and it has {whole}"
+            )
+            remedy = "give them less, or raise [portfolio] capital_rupees to what the account has"
+            yield problem_at(("strategies", name, key), layers, what, remedy)
 
 
 def _absolute(model: _Model, base: Path) -> _Model:

@@ -6,15 +6,15 @@ Only `settings` calls it, with pydantic's findings; the tree of models is the vo
 from __future__ import annotations
 
 import difflib
-import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from atmand.errors import AtmandError, ExitCode
+from atmand.hints import below, did_you_mean, is_model, keys_of, plain, wording
 from atmand.logs import is_secret_name
 
 __all__ = ["Layer", "Problem", "SettingsError", "explain", "missing_file", "problem_at", "unknown"]
@@ -105,7 +105,7 @@ def unknown(tree: type[BaseModel], layer: Layer, path: KeyPath) -> Problem:
     if near:
         written = layer.where(near) if layer.source == "ATMAND_" else ".".join(near)
         return Problem(layer.where(path), "unknown key", f"did you mean {written}?")
-    return Problem(layer.where(path), "unknown key", f"known here: {', '.join(siblings)}")
+    return Problem(layer.where(path), "unknown key", did_you_mean(path[-1], siblings))
 
 
 def _wrong(
@@ -118,8 +118,7 @@ def _wrong(
     if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return problem_at(path, layers, "should be a table", f"write [{'.'.join(path)}] and its keys below it")
     remedy = first.get("ctx", {}).get("remedy") or _expected(tree, path)
-    message = str(first["msg"]) if len(findings) == 1 else "not accepted"
-    what = message[:1].lower() + message[1:] + _got(path, first["input"])
+    what = (wording(first) if len(findings) == 1 else "not accepted") + _got(path, first["input"])
     return problem_at(path, layers, what, remedy)
 
 
@@ -166,10 +165,10 @@ def _setting_path(tree: type[BaseModel], loc: KeyPath) -> KeyPath:
     """Cut pydantic's location at the setting: what follows names a union's branch, an element or a wrong key."""
     kind: Any = tree
     for index, part in enumerate(loc):
-        below = _below(kind, part)
-        if below is None:
-            return loc[: index + 1] if _keys(kind) is not None and part != "[key]" else loc[:index]
-        kind = below
+        inner = below(kind, part)
+        if inner is None:
+            return loc[: index + 1] if keys_of(kind) is not None and part != "[key]" else loc[:index]
+        kind = inner
     return loc
 
 
@@ -178,14 +177,14 @@ def _nearest(tree: type[BaseModel], path: KeyPath) -> tuple[KeyPath, list[str]]:
     kind: Any = tree
     near: KeyPath = ()
     for part in path:
-        known = _keys(kind)
+        known = keys_of(kind)
         if known is None:
             break
-        match = part if _below(kind, part) is not None else _similar(part, known)
+        match = part if below(kind, part) is not None else _similar(part, known)
         if match is None:
             return (), known
         near = (*near, match)
-        kind = _below(kind, match)
+        kind = below(kind, match)
     return near, []
 
 
@@ -198,39 +197,6 @@ def _similar(part: str, known: Iterable[str]) -> str | None:
 def _field(tree: type[BaseModel], path: KeyPath) -> FieldInfo | None:
     kind: Any = tree
     for part in path[:-1]:
-        kind = _below(kind, part)
-    model = _plain(kind)
-    return model.model_fields.get(path[-1]) if _is_model(model) else None
-
-
-def _below(kind: Any, key: str) -> Any:
-    """Return the type of a key of a model or a table of named things; None where there is none."""
-    plain = _plain(kind)
-    if _is_model(plain):
-        field = plain.model_fields.get(key)
-        return None if field is None else field.annotation
-    if get_origin(plain) is dict and key != "[key]":
-        return get_args(plain)[1]
-    return None
-
-
-def _keys(kind: Any) -> list[str] | None:
-    """Return the names that a table may have; none of them for one whose keys are free, None where no table stands."""
-    plain = _plain(kind)
-    if _is_model(plain):
-        return list(plain.model_fields)
-    return [] if get_origin(plain) is dict else None
-
-
-def _plain(kind: Any) -> Any:
-    """Take off what a type wears: Annotated, and the None of an optional one."""
-    if get_origin(kind) is Annotated:
-        return _plain(get_args(kind)[0])
-    if get_origin(kind) in (Union, types.UnionType):
-        rest = [part for part in get_args(kind) if part is not type(None)]
-        return _plain(rest[0]) if len(rest) == 1 else kind
-    return kind
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+        kind = below(kind, part)
+    model = plain(kind)
+    return model.model_fields.get(path[-1]) if is_model(model) else None

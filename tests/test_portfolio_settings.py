@@ -36,12 +36,13 @@ def configured(folder: Path, strategy: str, portfolio: str = "capital_rupees = 1
     [
         ("capital_rupees = 500_000", 1.0, 500_000),
         ("capital_rupees = 500_000", 0.5, 250_000),
-        ('capital = "25%"', 1.0, 260_000),
-        ('capital = "weight"', 0.1, 104_000),
+        ('capital = "25%"', 1.0, 260_000 - 30_000),  # what it made is part of its share
+        ('capital = "weight"', 0.1, 104_000 - 30_000),
+        ('capital = "weight"', None, 980_000 - 30_000),  # all that the other book leaves
     ],
 )
 def test_capital_is_an_amount_a_share_of_the_equity_or_the_documents_weight(
-    tmp_path: Path, strategy: str, weight: float, rupees: int
+    tmp_path: Path, strategy: str, weight: float | None, rupees: int
 ) -> None:
     settings = configured(tmp_path, strategy)
     money = {
@@ -61,6 +62,62 @@ def test_what_a_run_off_book_is_lent_is_not_given_twice(tmp_path: Path) -> None:
     assert [limits.capital_paise for limits in found] == [380_000 * RUPEES, 120_000 * RUPEES]
 
 
+MANY = """[accounts.paper]
+[accounts.other]
+[portfolio]
+capital_rupees = 1_000_000
+[strategies.one]
+file = "s.toml"
+account = "paper"
+capital_rupees = 400_000
+[strategies.two]
+file = "s.toml"
+account = "paper"
+capital = "SHARE"
+[strategies.three]
+file = "s.toml"
+account = "paper"
+capital = "weight"
+[strategies.four]
+file = "s.toml"
+account = "other"
+capital = "100%"
+"""
+
+
+def test_strategies_of_an_account_are_not_given_more_than_it_has(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").touch()
+    path = tmp_path / "x.toml"
+    path.write_text(MANY.replace("SHARE", "60%"))
+    assert load(path).strategies["two"].capital == "60%"
+    path.write_text(MANY.replace("SHARE", "75%"))
+    told = (
+        r"strategies.two.capital: .* given 1150000 rupees up to this one, and it has 1000000; give them less, or raise"
+    )
+    with pytest.raises(SettingsError, match=told):
+        load(path)
+
+
+@pytest.mark.parametrize("lost", [0, 250_000, -250_000])
+def test_the_books_of_an_account_are_never_worth_more_than_it(tmp_path: Path, lost: int) -> None:
+    (tmp_path / "s.toml").touch()
+    path = tmp_path / "x.toml"
+    path.write_text(MANY.replace("SHARE", "60%"))
+    plans = tuple(replace(ONE, strategy=name) for name in ("one", "two", "three"))
+    money = {
+        "one@paper": Money(400_000 * RUPEES, 400_000 * RUPEES),
+        "two@paper": Money((600_000 - lost) * RUPEES, 600_000 * RUPEES),
+    }
+    found = book_limits(load(path), Manifest((), plans, ("paper",), ""), Resolution(()), money)
+    before = [money.get(f"{plan.strategy}@paper", Money(0, 0)) for plan in plans]
+    worth = [was.equity_paise + book.capital_paise - was.capital_paise for was, book in zip(before, found, strict=True)]
+    equity = (1_000_000 - lost) * RUPEES
+    assert sum(worth) <= equity
+    assert worth[0] == 400_000 * RUPEES  # an amount is an amount
+    assert worth[1] == min(int(0.6 * equity), equity - worth[0])
+    assert abs(sum(worth) - equity) <= 1  # what nobody else has is the weight's
+
+
 @pytest.mark.parametrize(
     ("strategy", "portfolio", "words"),
     [
@@ -68,6 +125,11 @@ def test_what_a_run_off_book_is_lent_is_not_given_twice(tmp_path: Path) -> None:
         ('capital_rupees = 1\ncapital = "10%"', "capital_rupees = 5", "not both"),
         ('capital = "10%"', "", r"\[portfolio\] capital_rupees"),
         ('capital = "110%"', "capital_rupees = 5", "not a share"),
+        (
+            "capital_rupees = 11",
+            "capital_rupees = 10",
+            "one.capital_rupees: the strategies of account .* 11 ",
+        ),
         ("capital_rupees = 1", 'gross = "much"', "1.5x"),
         ("capital_rupees = 1", "net = 0", "above 0"),
         ("capital_rupees = 1", "positions = 0", "positions"),

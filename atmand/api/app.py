@@ -18,6 +18,7 @@ from atmand.api.source import HEALTHS, Source
 from atmand.api.statics import Statics
 from atmand.api.stream import Streams
 from atmand.api.writes import Writes
+from atmand.hints import wording
 
 __all__ = ["make_app"]
 
@@ -162,5 +163,5 @@ def _query(request: web.Request, model: type[_Model]) -> _Model:
         name = ".".join(map(str, first["loc"]))[:64]
         known = ", ".join(model.model_fields) or "none"
         unknown = first["type"] == "extra_forbidden"
-        what = "not a parameter of this resource" if unknown else first["msg"].lower()
+        what = "not a parameter of this resource" if unknown else wording(first)
         raise Refusal(400, f"{request.path}: {name}", what, f"its parameters: {known}") from None

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from pydantic_core import PydanticCustomError
 
 from atmand.api.answers import Refusal
+from atmand.hints import wording
 
 __all__ = ["ExitBody", "NoBody", "SignalBody", "Taken", "request_key", "take", "validated"]
 
@@ -101,7 +102,7 @@ def validated(request: web.Request, model: type[_Body], document: dict[str, Any]
             remedy = "write a number, true or false, without quotes"
             what = "not there" if first["type"] == "missing" else "not a finite number, nor true or false"
             raise Refusal(400, where, what, remedy) from None
-        raise Refusal(400, where, first["msg"].lower(), f"its keys: {known}") from None
+        raise Refusal(400, where, wording(first), f"its keys: {known}") from None
 
 
 def request_key(request: web.Request, body: NoBody) -> str | None:

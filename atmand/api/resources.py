@@ -313,7 +313,7 @@ class ParameterInForce(Shape):
 
 class StrategyParams(Shape):
     name: str
-    weight: float
+    weight: float | None
     params: list[ParameterInForce]
 
 

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from atmand.core.opening import Draft
 from atmand.core.records import CORPORATE_ACTION_HEAD, CORPORATE_ACTION_ROW, Kind, body_of
+from atmand.hints import wording
 from atmand.history.bars import Bars, HistoryError
 from atmand.market.sessions import ns
 
@@ -133,7 +134,7 @@ def parse_actions(text: str, where: str) -> tuple[Action, ...]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "row"
-            raise HistoryError(f"{where}: action {number}: {place}", first["msg"], "correct the row") from None
+            raise HistoryError(f"{where}: action {number}: {place}", wording(first), "correct the row") from None
         name = (action.instrument, action.ex_date, bool(action.to))
         if name in seen and (action.to or action.new != action.old):
             raise HistoryError(f"{where}: action {number}", f"{action.instrument} has two on that day", "join them")

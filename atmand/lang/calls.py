@@ -87,6 +87,11 @@ class Calls:
                 return code, top, frozenset({name}), lambda values: int(values[name])
             case ast.Name(id=name):
                 self.name(node, name, 0)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(number))) if least == 0:
+                remedy = "history counts back: close[1] is the bar before, close[0] this one"
+                self.refuse(node, f"[-{number}] is a look-ahead: the future is not known", remedy)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                self.refuse(node, f"{where} is -{number:g}", f"use {least} to 5000")
         self.refuse(node, f"{where} must be a whole number or a parameter in bars", "name a parameter for it")
 
     def looking(self, value: Value, source: Value, params: frozenset[str], back: Read) -> Value:

@@ -19,6 +19,7 @@ from atmand.core import functions as kernels
 from atmand.core.cross import CROSS
 from atmand.core.indicators import INDICATORS, Indicator
 from atmand.lang.functions import FUNCTIONS, NAMES
+from atmand.lang.habits import habit
 from atmand.lang.source import SourceText, StrategyError
 from atmand.lang.strategy import Parameter
 from atmand.lang.types import Value
@@ -340,8 +341,10 @@ class Compiler:
         except SyntaxError as error:
             # An offset of 0 is the text's end.
             offset = indent + error.offset - 1 if error.offset else len(line.rstrip())
-            what = error.msg if error.offset else "it ends too early"
-            self.refuse(path, min(offset, len(text)), f"not an expression: {what}", "see docs/strategies.md")
+            what = error.msg if error.msg[:1] == "'" else "it cannot be read from here on"
+            what = what if error.offset else "it ends too early"
+            known = habit(line, offset) or (offset, f"not an expression: {what}", "see docs/strategies.md")
+            self.refuse(path, min(known[0], len(text)), *known[1:])
         except (ValueError, RecursionError, MemoryError):
             self.refuse(path, 0, "not an expression", "split it into signals")
         return Walk(self, line, path, stream).value(tree.body, depth)

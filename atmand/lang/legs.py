@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from atmand.core.manifest import Amount, LegPlan
 from atmand.core.words import ExpiryRule, StrikeRule
+from atmand.hints import did_you_mean
+from atmand.lang.refusals import fault
 from atmand.market.universe import ChainNeed
 
 __all__ = ["MAX_LEGS", "Combined", "Leg", "amount_error", "chain_need", "combined_amounts", "leg_plans"]
@@ -22,6 +24,14 @@ _STRIKE: Final = re.compile(r"^(?:(atm)\s*(?:([+-])\s*(\d{1,3}))?|(delta|premium
 _EXPIRY: Final = re.compile(r"^(?:(nearest|next|monthly)|dte\s*>=\s*(\d{1,4}))$")
 _AMOUNT: Final = re.compile(r"^\s*(?:(\d+(?:\.\d+)?)|([a-z][a-z0-9_]*))\s*(%?)\s*$")
 _AMOUNTS: Final = ("loss", "target", "trail")
+_STRIKES: Final = "atm, atm+2, atm-1, delta 0.30, premium 150 or percent 2.5"
+_REACH: Final = {
+    StrikeRule.ATM: (0.0, 100.0, "a strike lies at most 100 listed ones from the money, atm-100 to atm+100"),
+    StrikeRule.DELTA: (0.0, 0.99, "a delta lies between 0 and 1, for puts too: above 0 to 0.99"),
+    StrikeRule.PREMIUM: (0.0, 100_000.0, "a premium is above 0 rupees, at most 100000"),
+    StrikeRule.PERCENT: (0.0, 50.0, "a strike lies above 0 and at most 50 percent from the price"),
+}
+"""How far each rule may reach: far beyond what the exchanges list."""
 _RIGHTS: Final = {"call": 1, "put": -1, "future": 0}
 _RULES: Final = {"delta": StrikeRule.DELTA, "premium": StrikeRule.PREMIUM, "percent": StrikeRule.PERCENT}
 _EXPIRIES: Final = {"nearest": ExpiryRule.NEAREST, "next": ExpiryRule.NEXT, "monthly": ExpiryRule.MONTHLY}
@@ -37,6 +47,13 @@ Distance = Annotated[str, BeforeValidator(_text_of), Field(min_length=1, max_len
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switches(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise fault(f"should not be {str(value).lower()}: no key of a leg is a switch")
+        return value
 
 
 class Leg(_Table):
@@ -56,36 +73,41 @@ class Leg(_Table):
     @field_validator("strike")
     @classmethod
     def _strike_rule(cls, text: str) -> str:
-        if _STRIKE.match(text) is None:
-            raise ValueError(f"{text!r} is no rule; write atm, atm+2, atm-1, delta 0.30, premium 150 or percent 2.5")
-        if text.startswith("delta") and not 0.0 < float(text.split()[1]) < 1.0:
-            raise ValueError(f"{text!r}: a delta lies between 0 and 1, for puts too")
-        return text
+        rule = text.strip().lower()
+        if _STRIKE.match(rule) is None:
+            raise fault(f"{text!r} is no rule", remedy=f"write {_STRIKES}")
+        kind, value = _strike(rule)
+        low, high, means = _REACH[kind]
+        if not low <= abs(value) <= high or (kind is not StrikeRule.ATM and value == low):
+            raise fault(f"{text!r}: {means}", remedy="choose a strike that may be listed")
+        return rule
 
     @field_validator("expiry")
     @classmethod
     def _expiry_rule(cls, text: str) -> str:
-        if _EXPIRY.match(text) is None:
-            raise ValueError(f"{text!r} is no rule; write nearest, next, monthly or dte >= 7")
-        return text
+        rule = text.strip().lower()
+        if _EXPIRY.match(rule) is None:
+            raise fault(f"{text!r} is no rule", remedy="write nearest, next, monthly or dte >= 7")
+        return rule
 
     @model_validator(mode="after")
     def _parts(self) -> Leg:
         if self.right == "future" and self.strike:
-            raise ValueError("a future has no strike; remove it")
+            raise fault("a future has no strike", "strike", remedy="remove it")
         if self.right != "future" and not self.strike:
-            raise ValueError("an option needs a strike: atm, atm+2, delta 0.30, premium 150 or percent 2.5")
+            raise fault("an option needs a strike", remedy=f"add strike = {_STRIKES}")
         if self.reentry and self.loss is None and self.trail is None:
-            raise ValueError("reentry follows a leg's stop, and this leg has neither loss nor trail")
+            what = "reentry follows a leg's stop, and this leg has neither loss nor trail"
+            raise fault(what, "reentry", remedy="add loss or trail, or remove it")
         return self
 
 
 class AmountError(NamedTuple):
-    """An amount that means nothing: its path, in which of the legs, and why."""
+    """An amount that means nothing or can never be: its path in the file, why, and what to write."""
 
-    path: tuple[str, str]
-    nth: int
+    path: tuple[str | int, ...]
     what: str
+    remedy: str
 
 
 class Combined(_Table):
@@ -97,35 +119,45 @@ class Combined(_Table):
 
     @model_validator(mode="after")
     def _rupees(self) -> Combined:
-        for amount in (self.loss, self.target, self.trail):
-            if amount is not None and "%" in amount:
-                raise ValueError("combined amounts are rupees over all legs, not percent")
+        for name in _AMOUNTS:
+            if "%" in (getattr(self, name) or ""):
+                raise fault("combined amounts are rupees over all legs, not percent", name, remedy="write rupees")
         return self
 
 
 def amount_error(legs: tuple[Leg, ...], combined: Combined | None, params: Mapping[str, Any]) -> AmountError | None:
-    """Return the first amount that is neither a number above zero nor a parameter of the file."""
+    """Return the first amount that is neither a number nor a parameter of the file, or that no premium can reach."""
     for nth, leg in enumerate(legs):
         for name in _AMOUNTS:
-            said = _objection(getattr(leg, name), params)
+            # A premium falls to nothing: what is sold can make, and what is bought can lose, no more than all of it.
+            capped = leg.right != "future" and (leg.side, name) in (("sell", "target"), ("buy", "loss"))
+            said = _objection(getattr(leg, name), params, capped=capped)
             if said:
-                return AmountError(("legs", name), nth, said)
+                return AmountError(("legs", nth, name), *said)
     for name in _AMOUNTS if combined else ():
         said = _objection(getattr(combined, name), params)
         if said:
-            return AmountError(("combined", name), 0, said)
+            return AmountError(("combined", name), *said)
     return None
 
 
-def _objection(text: str | None, params: Mapping[str, Any]) -> str:
-    match = None if text is None else _AMOUNT.match(text)
-    if text is not None and match is None:
-        return f"{text!r} is no amount; write a number, a parameter, or one of them with % behind it"
-    if match is not None and match[1] is not None and float(match[1]) <= 0.0:
-        return f"amount {text!r} must be above zero"
-    if match is not None and match[2] is not None and match[2] not in params:
-        return f"amount {text!r} names no parameter; known are {', '.join(params) or 'none'}"
-    return ""
+def _objection(text: str | None, params: Mapping[str, Any], *, capped: bool = False) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    match = _AMOUNT.match(text)
+    if match is None:
+        return f"{text!r} is no amount", "write a number, a parameter, or one of them with % behind it"
+    number, name, percent = match.groups()
+    if name is not None and name not in params:
+        return f"amount {text!r} names no parameter", did_you_mean(name, params, "[params]")
+    low = high = float(number or 0.0)
+    if name is not None:
+        low, high = params[name].range
+    if high <= 0.0:
+        return f"amount {text!r} must be above zero", "leave it out for none"
+    if capped and percent and low > 100.0:
+        return f"{text!r} is more than the whole premium", "write above 0 to 100 percent of the premium"
+    return None
 
 
 def leg_plans(legs: tuple[Leg, ...], params: tuple[str, ...]) -> tuple[LegPlan, ...]:

@@ -17,6 +17,7 @@ from atmand.core.columns import FIXED_COLUMNS
 from atmand.core.manifest import BookPlan, Manifest
 from atmand.core.records import Kind
 from atmand.errors import AtmandError
+from atmand.hints import did_you_mean
 from atmand.lang.folding import fold_text
 from atmand.lang.legs import combined_amounts, leg_plans
 from atmand.lang.strategy import Strategy, StrategyFile
@@ -145,6 +146,10 @@ class Deployment:
     """Set on what only leads the positions of that strategy to their exits."""
     universe: tuple[str, ...] = ()
     """Keys of the instruments that it is kept to; empty is the file's own universe."""
+    share: float = 0.0
+    """Share of its account's equity that it may be given at most, a document's weight being a part of it."""
+    by_weight: bool = False
+    """Whether only a document says which share."""
 
     @property
     def book(self) -> str:
@@ -220,7 +225,7 @@ def parameter_values(deployment: Deployment) -> dict[str, float]:
     for name, value in deployment.values.items():
         where = f"strategy {deployment.book}, parameter {name}"
         if name not in values:
-            raise AtmandError(where, "unknown", f"known are {', '.join(values) or 'none'}")
+            raise AtmandError(where, "unknown", did_you_mean(name, values, "the file's [params]"))
         low, high = strategy.params[name].range
         if not low <= value <= high:
             raise AtmandError(where, f"{value:g} is outside {low:g} to {high:g}", "choose a value in the range")

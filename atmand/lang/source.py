@@ -1,20 +1,21 @@
 """Where in a strategy file a key stands, so that an error can show the line with a caret under the place.
 
-tomllib gives values without positions; a scan over the file's lines finds them again.
+`toml_places` finds the keys and values; here an offset becomes a line and a column, inside a string's value too.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from atmand.errors import AtmandError
+from atmand.lang.toml_places import Path, Spot, places
 
 __all__ = ["Place", "SourceText", "StrategyError"]
 
-_TABLE: Final = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
-_KEY: Final = re.compile(r"^\s*(?:\"([^\"]+)\"|([A-Za-z0-9_.-]+))\s*=\s*")
 _CONTINUED: Final = re.compile(r"(?:\\[ \t]*\r?\n[ \t\r\n]*)*")
 _BASIC: Final = re.compile(r"\\u.{4}|\\U.{8}|\\.|\r?\n|.", re.DOTALL)
 _LITERAL: Final = re.compile(r"\r?\n|.", re.DOTALL)
@@ -53,48 +54,35 @@ class SourceText:
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         return f"    {line}\n    {' ' * (place.column - 1)}^"
 
-    def find(self, *path: str, nth: int = 0) -> Place:
-        """Return where the value of a key begins; where the key is absent, its table, else the first line.
+    def find(self, *path: str | int) -> Place:
+        """Return where a value begins; where it is absent, the nearest table that would hold it, else the first line.
 
-        Of tables that may be repeated (`[[legs]]`), it is the one after `nth` others.
+        A number in the path is the place in a list: `find("legs", 1, "strike")`.
         """
-        table: list[str] = []
-        repeated = 0
-        best = Place(1, 1)
-        for number, line in enumerate([] if self.is_expression else self._lines(), 1):
-            header = _TABLE.match(line)
-            if header:
-                table = [part.strip(' "') for part in header[1].split(".")]
-                if line.lstrip().startswith("[["):
-                    table = table if repeated == nth else []
-                    repeated += 1
-                if table and table == list(path[: len(table)]):
-                    best = Place(number, 1)
-                continue
-            key = _KEY.match(line)
-            if key is None:
-                continue
-            here = [*table, *([key[1]] if key[1] else key[2].split("."))]
-            if here == list(path):
-                return Place(number, key.end() + 1)
-            if here == list(path[: len(here)]):
-                best = _inside(line, number, key.end(), path[len(here)])
-        return best
+        return self._at(path, lambda spot: spot.value)
 
-    def find_item(self, item: str, *path: str, nth: int = 0) -> Place | None:
-        """Return where a string stands in a key's list, after `nth` others like it; None where it does not."""
-        place = self.find(*path)
-        start = sum(len(line) + 1 for line in self.text.split("\n")[: place.line - 1]) + place.column - 1
-        found = list(re.compile(rf"""(["']){re.escape(item)}\1""").finditer(self.text, start))
-        return self._place(found[nth].start()) if nth < len(found) else None
+    def find_key(self, *path: str | int) -> Place:
+        """Return where a key itself stands, or the header of a table; as `find` where it is absent."""
+        return self._at(path, lambda spot: spot.key)
 
-    def find_text(self, offset: int, *path: str) -> Place:
+    def find_text(self, offset: int, *path: str | int) -> Place:
         """Return where a string value's character stands, `offset` of them into what the string says."""
         if self.is_expression:
             return self._place(min(offset, len(self.text)))
         place = self.find(*path)
         before = sum(len(line) + 1 for line in self.text.split("\n")[: place.line - 1])
         return self._place(_written_at(self.text, before + place.column - 1, offset))
+
+    def _at(self, path: Path, side: Callable[[Spot], int]) -> Place:
+        for end in range(len(path), 0, -1):
+            spot = self._spots.get(path[:end])
+            if spot is not None:
+                return self._place(side(spot) if end == len(path) else spot.value)
+        return Place(1, 1)
+
+    @cached_property
+    def _spots(self) -> dict[Path, Spot]:
+        return {} if self.is_expression else places(self.text)
 
     def _lines(self) -> list[str]:
         """The lines as TOML counts them: other characters that Python calls a line's end are none here."""
@@ -123,9 +111,3 @@ def _written_at(text: str, index: int, offset: int) -> int:
         character = (_BASIC if quote == '"' else _LITERAL).match(text, index) if left else None
         index = character.end() if character else index
     return index
-
-
-def _inside(line: str, number: int, start: int, key: str) -> Place:
-    """Find a key of an inline table on its line; the table itself where it is not there."""
-    match = re.search(rf"\b{re.escape(key)}\s*=\s*", line[start:])
-    return Place(number, start + (match.end() if match else 0) + 1)

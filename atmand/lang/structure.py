@@ -18,6 +18,7 @@ from atmand.core.manifest import StreamPlan, StructurePlan
 from atmand.core.words import Percent, StepFlag
 from atmand.lang.checks import idle_rules
 from atmand.lang.compiler import Compiled, Compiler, Statement, Stream
+from atmand.lang.ranges import check_ways_out, refuse_amount
 from atmand.lang.strategy import Strategy, StrategyFile
 from atmand.lang.types import FREE
 from atmand.lang.user_indicators import is_users
@@ -97,6 +98,8 @@ def compile_structure(file: StrategyFile) -> Structure:
         if value.unit not in ((FREE, "percent") if in_percent else _UNITS.get(name, (value.unit,))):
             remedy = "multiply by a price, or write a % behind it" if name in _PERCENT else "see docs/strategies.md"
             compiler.refuse(path, 0, f"this is a {value.unit} where rupees are wanted", remedy)
+        refuse_amount(compiler, strategy, path, value, in_percent=in_percent)
+    check_ways_out(compiler, strategy)
     for place, what in idle_rules(strategy, [(*path, value) for _, path, value in rules]):
         compiler.warn(place, 0, what)
     tail = [Statement(f"v.{name} = {value.code}", note=".".join(path)) for name, path, value, _ in amounts]

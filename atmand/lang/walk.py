@@ -11,9 +11,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from atmand.hints import did_you_mean
 from atmand.lang.calls import Calls, example
 from atmand.lang.checks import always, contradiction, limits_of, unit_of_all
 from atmand.lang.functions import FIELDS, FUNCTIONS, NAMES, PARTS
+from atmand.lang.habits import form_of
 from atmand.lang.types import FREE, Limit, Type, Value, divided, joined, multiplied
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class Walk(Calls):
                 return self._part(node, name, part)
             case ast.Subscript():
                 return self._history(node, depth)
-        self.refuse(node, "this form is not part of the language", "use names, numbers, arithmetic, comparisons, calls")
+        self.refuse(node, *form_of(node))
 
     def number(self, node: ast.expr, depth: int) -> Value:
         """Check a node that must be a number."""
@@ -128,9 +130,9 @@ class Walk(Calls):
             self.refuse(node, f"{name} is a function and needs its arguments", "see docs/strategies.md")
         plain = [known for known in NAMES if "." not in known]
         known = [*FIELDS, *compiler.params, *compiler.signals, *FUNCTIONS, *plain, *PARTS]
-        near = difflib.get_close_matches(name, [*known, *compiler.indicators], n=1)
-        all_of_them = f"known names: {', '.join(known)}, and the indicators of docs/strategies.md"
-        remedy = f"did you mean {near[0]}?" if near else all_of_them
+        if name.lower() in ("true", "false"):
+            self.refuse(node, f"unknown name {name!r}", f"write {name.capitalize()}")
+        remedy = did_you_mean(name, [*known, *compiler.indicators], "docs/strategies.md")
         self.refuse(node, f"unknown name {name!r}", remedy)
 
     def refuse(self, node: ast.AST, what: str, remedy: str) -> NoReturn:
@@ -250,12 +252,13 @@ class Walk(Calls):
         )  # fmt: skip
 
     def _comparison(self, node: ast.Compare, depth: int) -> Value:
+        for op in node.ops:
+            if type(op) not in _COMPARISONS:
+                self.refuse(node, *form_of(op))
         operands = [self.number(operand, depth) for operand in (node.left, *node.comparators)]
         parts: list[str] = []
         limits: list[Limit] = []
         for index, op in enumerate(node.ops):
-            if type(op) not in _COMPARISONS:
-                self.refuse(node, "this comparison is not part of the language", "use < <= > >= == !=")
             sign = _COMPARISONS[type(op)]
             left, right = operands[index], operands[index + 1]
             self.one_unit(node, "a comparison", left, right)

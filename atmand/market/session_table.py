@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from atmand.errors import AtmandError
+from atmand.hints import wording
 
 __all__ = [
     "GROUPS",
@@ -184,8 +185,7 @@ def _refused(error: ValidationError, name: str) -> SessionError:
         return SessionError(f"{name}: {place[1:]}", "unknown key", "docs/sessions.md lists the tables and their keys")
     if kind == "missing":
         return SessionError(f"{name}: {place[1:]}", "not set", _remedy(place))
-    message = str(finding["msg"])
-    return SessionError(f"{name}: {place[1:]}", f"{message[0].lower()}{message[1:]}, got {value!r:.60}", _remedy(place))
+    return SessionError(f"{name}: {place[1:]}", f"{wording(finding)}, got {value!r:.60}", _remedy(place))
 
 
 def _remedy(place: str) -> str:

@@ -5,7 +5,6 @@ A store keeps it, `resolve` holds it against the strategies, the daemon puts it 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from atmand.errors import AtmandError
+from atmand.hints import did_you_mean, wording
 
 __all__ = ["MAX_BYTES", "Document", "DocumentError", "ModelPart", "StrategyPart", "parse_document", "read_document"]
 
@@ -51,8 +51,8 @@ class StrategyPart(_Part):
     """Of the strategy file that the values were chosen for."""
     params: dict[str, Number] = {}
     """Values by name; what is not named keeps the configuration's value, or the file's default."""
-    weight: Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=1)] = 1.0
-    """Share of the configured capital that it may use."""
+    weight: Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=1)] | None = None
+    """Share of the configured capital that it may use; all of it where none is given."""
 
 
 class ModelPart(_Part):
@@ -133,10 +133,9 @@ def _refusal(where: str, error: ErrorDetails) -> DocumentError:
     place = f"{where}: {'.'.join(path)}" if path else where
     if error["type"] == "extra_forbidden":
         known = _known_at(path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1)
-        return DocumentError(place, "unknown", f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+        return DocumentError(place, "unknown", did_you_mean(path[-1], known, "docs/parameters.md"))
     value = "" if error["type"] == "missing" else f" ({_short(error['input'])})"
-    return DocumentError(place, error["msg"][0].lower() + error["msg"][1:] + value, "write it again, or roll back")
+    return DocumentError(place, wording(dict(error)) + value, "write it again, or roll back")
 
 
 def _known_at(path: list[str]) -> list[str]:

@@ -5,11 +5,11 @@ Pure: the daemon, the command line and tests call it with the same strategies an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atmand.errors import AtmandError
+from atmand.hints import did_you_mean
 from atmand.lang.program import Deployment, parameter_values
 from atmand.params.document import Document, DocumentError
 
@@ -25,7 +25,8 @@ class BookValues:
     values: Mapping[str, float]
     """In the order of the strategy file's parameters."""
     origin: Mapping[str, str]
-    weight: float = 1.0
+    weight: float | None = 1.0
+    """Part of its capital that it uses; None where a document should say so and none does."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Change:
     strategy: str
     name: str
     old: float | None
-    new: float
+    new: float | None
 
 
 def resolve(document: Document | None, deployments: Sequence[Deployment], limits: Mapping[str, int]) -> Resolution:
@@ -67,8 +68,11 @@ def resolve(document: Document | None, deployments: Sequence[Deployment], limits
     parts = {} if document is None else document.strategies
     for name in parts:
         _known(f"strategies.{name}", name, known, "no such strategy runs")
+    books = tuple(_book(deployment, document) for deployment in deployments)
+    if document is not None:
+        _check_weights(deployments, books)
     return Resolution(
-        books=tuple(_book(deployment, document) for deployment in deployments),
+        books=books,
         document=document,
         risk={} if document is None or document.risk is None else _tightened(document.risk, limits),
     )
@@ -92,7 +96,8 @@ def _book(deployment: Deployment, document: Document | None) -> BookValues:
     # A value that the configuration sets to the default's own number is still the configuration's.
     origin = {name: "configuration" if name in deployment.values else "default" for name in strategy.params}
     if part is None:
-        return BookValues(deployment.book, deployment.file.sha256, parameter_values(deployment), origin)
+        values = parameter_values(deployment)
+        return BookValues(deployment.book, deployment.file.sha256, values, origin, _weight(deployment, None))
     where = f"strategies.{deployment.book}"
     if part.sha256 != deployment.file.sha256:
         raise DocumentError(
@@ -108,7 +113,25 @@ def _book(deployment: Deployment, document: Document | None) -> BookValues:
     except AtmandError as error:
         raise DocumentError(error.where, error.what, error.remedy) from None
     origin |= dict.fromkeys(part.params, "document")
-    return BookValues(deployment.book, deployment.file.sha256, values, origin, part.weight)
+    return BookValues(deployment.book, deployment.file.sha256, values, origin, _weight(deployment, part.weight))
+
+
+def _weight(deployment: Deployment, weight: float | None) -> float | None:
+    return weight if weight is not None or deployment.by_weight else 1.0
+
+
+def _check_weights(deployments: Sequence[Deployment], books: Sequence[BookValues]) -> None:
+    """Refuse weights by which the books of one account would get more than it has."""
+    sums: dict[str, float] = {}
+    for deployment, book in zip(deployments, books, strict=True):
+        if deployment.origin:  # a run-off book has what its heir lends it
+            continue
+        sums[deployment.account] = sums.get(deployment.account, 0.0) + deployment.share * (book.weight or 0.0)
+        if sums[deployment.account] > 1.0 + 1e-9:
+            what = (
+                f"the strategies of account {deployment.account} come to {sums[deployment.account]:.4g} of its equity"
+            )
+            raise DocumentError(f"strategies.{book.name}.weight", what, "lower the weights: they may come to 1")
 
 
 def _tightened(risk: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, int]:
@@ -127,6 +150,4 @@ def _tightened(risk: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, 
 def _known(where: str, name: str, known: Iterable[str], what: str) -> None:
     names = list(known)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none'}"
-        raise DocumentError(where, what, remedy)
+        raise DocumentError(where, what, did_you_mean(name, names, "atmand params show"))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atmand.errors import UsageError
+from atmand.hints import did_you_mean
 from atmand.lang.strategy import Parameter
 from atmand.research.sobol import MOST_DIMENSIONS, sobol
 
@@ -93,7 +94,7 @@ def axes_of(
     ranges = {name: (low, high, step) for name, low, high, step in given}
     for name in (*ranges, *fixed):
         if name not in params:
-            raise UsageError(f"parameter {name}", "unknown", f"known are {', '.join(params) or 'none'}")
+            raise UsageError(f"parameter {name}", "unknown", did_you_mean(name, params, "the file's [params]"))
     if both := ranges.keys() & fixed.keys():
         raise UsageError(f"parameter {min(both)}", "is set and varied", "give it to --set or to --grid")
     axes = []

@@ -7,6 +7,7 @@ import importlib
 import math
 import sys
 from collections.abc import Mapping
+from datetime import time
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -21,7 +22,7 @@ from atmand.core.indicators import INDICATORS, registry
 from atmand.core.layout import VERDICT, header_of
 from atmand.lang.functions import FIELDS
 from atmand.lang.source import SourceText
-from atmand.lang.strategy import EntryRules, Parameter, Size, Strategy, StrategyFile
+from atmand.lang.strategy import EntryRules, Parameter, SessionWindow, Size, Strategy, StrategyFile
 from atmand.lang.structure import Structure, compile_expression
 
 _ROOMS = tuple(f"atmand.core.{room}" for room in ("crossing", "functions", "columns", "cross", "day", "position"))
@@ -58,6 +59,7 @@ def file_of(expression: str, params: Mapping[str, Parameter] | None = None, **si
         signals=signals,
         entry=EntryRules(long=expression),
         size=Size(quantity="1"),
+        session=SessionWindow(square_off=time(15, 10)),
     )
     return StrategyFile(strategy, SourceText("expression", expression, is_expression=True))
 

@@ -128,7 +128,8 @@ def test_what_is_hardly_meant_is_warned_of_with_its_place(expression: str, said:
     ],
 )
 def test_rules_that_never_trade_are_warned_of(more: str, said: str) -> None:
-    text = f'name = "idle"\nuniverse = ["NSE:AAA"]\nsize.quantity = 1\nentry.long = "close > open"\n{more}\n'
+    rules = 'entry.long = "close > open"\nstop.bars = 9'
+    text = f'name = "idle"\nuniverse = ["NSE:AAA"]\nsize.quantity = 1\n{rules}\n{more}\n'
     (warning,) = compile_structure(parse_strategy(text, "idle.toml")).warnings
     assert said in warning
     assert warning.startswith("idle.toml:")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +80,17 @@ def test_changes_name_old_and_new_values_and_weights() -> None:
 def test_a_strategy_that_was_not_there_has_no_old_values() -> None:
     found = changes(Resolution(()), resolve(None, deployments()[:1], LIMITS))
     assert [(each.name, each.old) for each in found] == [("period", None), ("level", None)]
+
+
+@pytest.mark.parametrize(("first", "second", "told"), [(0.5, 0.5, None), (0.5, None, None), (0.6, 0.5, "1.1 of its")])
+def test_weights_may_not_give_an_account_away_twice(first: float, second: float | None, told: str | None) -> None:
+    weights = {"probe": first, "twin": second}
+    parts = {name: StrategyPart(sha256=FILE.sha256, weight=weight) for name, weight in weights.items()}
+    found = [replace(one, share=1.0, by_weight=True) for one in deployments()]
+    both = Document(author="tester", strategies=parts)
+    if told is None:
+        assert [book.weight for book in resolve(both, found, LIMITS).books] == [first, second]
+        assert [book.weight for book in resolve(None, found, LIMITS).books] == [None, None]
+        return
+    with pytest.raises(DocumentError, match=f"strategies.twin.weight: the strategies of account paper come to {told}"):
+        resolve(both, found, LIMITS)
