@@ -10,20 +10,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from atmand.errors import AtmandError, ExitCode
-from atmand.start import prepare_compiler, requested_state, signals_held, spare_memory
+from atmand.start import prepare_compiler, recorded_state, requested_state, signals_held, spare_memory
 
 __all__ = ["main"]
+
+_ASKING = ("replay", "whatif", "why-not")
+"""Verbs that fold a recorded day: the programs of its daemon are in the cache of its state directory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code; every refusal is one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    serving = _verb(arguments) == "run"
+    verb = _verb(arguments)
+    serving = verb == "run"
     try:
         with signals_held() if serving else nullcontext():
             if serving:
                 spare_memory()
-            prepare_compiler(requested_state(arguments) if serving else None)
+            asked = recorded_state(arguments) if verb in _ASKING else None
+            prepare_compiler(requested_state(arguments) if serving else asked)
             from atmand.cli import app
 
             app(arguments, prog_name="atmand")

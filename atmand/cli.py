@@ -6,7 +6,6 @@ Every heavy module is imported by the verb that needs it; `__main__` has set up 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
@@ -55,6 +54,7 @@ from atmand.cli_words import (
     say,
     show,
     state_of,
+    use_indicators_of,
     verb,
 )
 from atmand.errors import AtmandError, ExitCode
@@ -215,7 +215,7 @@ def evaluate(
 ) -> None:
     """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
     params = assignments(values or [])
-    _use_indicators(context.obj)
+    use_indicators_of(context.obj)
     from atmand.research.evaluate import command
 
     source = data_of(context.obj, data) or data
@@ -283,14 +283,3 @@ def _serve(settings: Any) -> None:
             serving.result()
 
     asyncio.run(until_stopped())
-
-
-def _use_indicators(config: Path | None) -> None:
-    """Take the indicators of the configuration into use, where there is one."""
-    from atmand.start import builtin, find_configuration
-
-    if find_configuration(config) != builtin("demo.toml"):
-        from atmand.lang.user_indicators import use_indicators
-        from atmand.settings import load
-
-        use_indicators(load(config).indicators)

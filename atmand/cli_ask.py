@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from atmand.cli_progress import Progress, progress
 from atmand.cli_words import (
     Config,
     CostsAsOf,
@@ -28,10 +32,17 @@ from atmand.cli_words import (
     rupees,
     say,
     state_of,
+    use_indicators_of,
 )
 from atmand.errors import AtmandError, UsageError
 
+if TYPE_CHECKING:
+    from atmand.lang.strategy import StrategyFile
+    from atmand.research.why_not import Asked
+
 __all__ = ["whatif", "why_not"]
+
+_EVER_NS: Final = 2**63 - 1
 
 
 def edge(text: str) -> time | datetime:
@@ -72,51 +83,23 @@ def why_not(
     as_json: Json = False,
 ) -> None:
     """Tell why a strategy did not trade: which clause was missing, how near it came, what blocked it."""
-    from dataclasses import replace
+    from atmand.research.why_not import answers, told
 
-    from atmand.lang.strategy import load_strategy
-    from atmand.market.sessions import ns
-    from atmand.research.why_not import Asked, answers, told
-
-    def bound(given: time | datetime | None, otherwise: int, on: date | None, *, last: bool = False) -> int:
-        if given is None:
-            return otherwise
-        if isinstance(given, datetime):
-            bare = last and given.time() == time(0)
-            return nanoseconds(given + timedelta(days=1) if bare else given)
-        if on is None:
-            raise UsageError(
-                f"{given}", "is a time of day, and the bars have many days", "write a day or a date and time"
-            )
-        return ns(on, given.isoformat())
-
-    name, path = _strategy(strategy, config or context.obj)
-    file = load_strategy(path)
-    asked: Asked
-    on: date | None = None
-    if data is not None:
-        from atmand.core.opening import BookLimits
-        from atmand.history.bars import load_bars
-        from atmand.lang.program import Deployment
-        from atmand.research.probe import Grid, drive, probe_of
-        from atmand.research.study import CAPITAL_RUPEES, names_in
-
-        probe = probe_of(Deployment(file, name=name))
-        names = None if data.is_file() else names_in(file)
-        grid = Grid.of(load_bars(data_of(config or context.obj, data) or data, names))
-        driven = drive(probe, grid, BookLimits(capital_paise=CAPITAL_RUPEES * 100), costs_as_of)
-        asked = Asked(probe, driven)
-    else:
-        from atmand.core.state import day_of
-        from atmand.research.recorded import asked_of_day
-        from atmand.wiring import DECODERS
-
-        asked, session = asked_of_day(_journal(context, config, state), file, name, of_day, DECODERS)
-        on = day_of(session.day or 0)
-    first = bound(start, 0 if on is None else ns(on, "00:00"), on)
-    asked = replace(asked, from_ns=first, to_ns=bound(end, asked.to_ns, on, last=True))
-    documents = answers(asked, instrument, misses=misses)
-    print_lines(documents) if as_json else print("\n".join(told(documents)))
+    if data is not None and of_day is not None:
+        raise typer.BadParameter("and --data ask different bars; give one of them", param_hint="--day")
+    use_indicators_of(config or context.obj)
+    edges = _Edges(start, end)
+    edges.check()
+    with progress(f"why-not {strategy}") as moved:
+        if data is not None:
+            source = data_of(config or context.obj, data) or data
+            asked = _asked_of_bars(strategy, config or context.obj, source, edges, instrument, costs_as_of, moved)
+        else:
+            where = state_of(context, config, state)
+            asked = _asked_of_day(strategy, config or context.obj, where, edges, of_day, instrument, moved)
+        moved.stage("counting")
+        documents = list(answers(asked, instrument, misses=misses))
+    print_lines(documents) if as_json else print("\n".join(told(iter(documents))))
 
 
 def whatif(
@@ -138,20 +121,24 @@ def whatif(
     """Fold a recorded day again with other parameter values, beside what was. What trades is left alone."""
     if today and of_day is not None:
         raise typer.BadParameter("and --day name different days; give one of them", param_hint="--today")
+    settings = _values(values)
+    where = state_of(context, config, state)
+    journal = _journal(where)
+    _let_a_daemon_go_first(where)
     from atmand.research.what_if import told, what_if
     from atmand.start import kernel_digest
     from atmand.wiring import ProgramStore, engine_on
 
-    journal = _journal(context, config, state)
-    os.nice(10)  # a live daemon goes first
-    answer = what_if(
-        journal,
-        of_day,
-        _values(values),
-        engine=lambda: engine_on(ProgramStore(journal)),
-        code=kernel_digest(),
-        files=_files(config or context.obj),
-    )
+    with progress("whatif") as moved:
+        answer = what_if(
+            journal,
+            of_day,
+            settings,
+            engine=lambda: engine_on(ProgramStore(journal)),
+            code=kernel_digest(),
+            files=_texts(config or context.obj, where),
+            progress=moved,
+        )
     if as_json:
         print_json(answer)
         return
@@ -162,16 +149,135 @@ def whatif(
         print()
 
 
-def _journal(context: typer.Context, config: Path | None, state: Path | None) -> Path:
+@dataclass(frozen=True)
+class _Edges:
+    """Between which times is asked, as it was typed: times of day in India, or moments."""
+
+    start: time | datetime | None
+    end: time | datetime | None
+
+    def check(self) -> None:
+        """Refuse what is in the wrong order whatever the day is."""
+        first, last = self.within(date(2000, 1, 1))
+        if isinstance(self.start, datetime) == isinstance(self.end, datetime) and first >= last:
+            raise typer.BadParameter(
+                f"{self.start} does not lie before --to {self.end}; write the earlier one first", param_hint="--from"
+            )
+
+    def within(self, on: date | None) -> tuple[int, int]:
+        """Return both as times; those of the day are of `on`, which bars of many days do not have."""
+        return _moment_of(self.start, on, 0), _moment_of(self.end, on, _EVER_NS, last=True)
+
+    def of(self, on: date | None, first_ns: int, last_ns: int) -> tuple[int, int]:
+        """Return both as times that meet what there is, from `first_ns` to `last_ns`."""
+        from atmand.ledger.trades import market_time
+
+        first, last = self.within(on)
+        if first > last_ns or last <= first_ns or first >= last:
+            there = f"there are bars from {market_time(first_ns)[:16]} to {market_time(last_ns)[:16]}"
+            raise UsageError("--from and --to", "no bar closed between them", there)
+        return first, last
+
+
+def _moment_of(given: time | datetime | None, on: date | None, otherwise: int, *, last: bool = False) -> int:
+    from atmand.market.sessions import ns
+
+    if given is None:
+        return otherwise
+    if isinstance(given, datetime):
+        bare = last and given.time() == time(0)
+        return nanoseconds(given + timedelta(days=1) if bare else given)
+    if on is None:
+        raise UsageError(f"{given}", "is a time of day, and the bars have many days", "write a day or a date and time")
+    return ns(on, given.isoformat())
+
+
+def _asked_of_bars(
+    strategy: str,
+    config: Path | None,
+    source: Path,
+    edges: _Edges,
+    instrument: str | None,
+    costs_as_of: date | None,
+    moved: Progress,
+) -> Asked:
+    """Trade a strategy over bars as a back-test does, with its probe beside it."""
+    from atmand.core.opening import BookLimits
+    from atmand.history.bars import load_bars
+    from atmand.lang.program import Deployment
+    from atmand.lang.strategy import load_strategy
+    from atmand.lang.structure import compile_structure
+    from atmand.research.backtest import instruments_of, pairs_of
+    from atmand.research.probe import Grid, drive, probe_of
+    from atmand.research.study import CAPITAL_RUPEES, names_in
+    from atmand.research.why_not import Asked, is_named, unknown_instrument
+
+    name, path = _strategy(strategy, config)
+    file = load_strategy(path)
+    compile_structure(file)
+    edges.within(None)
+    moved.stage("reading the bars")
+    grid = Grid.of(load_bars(source, None if source.is_file() else names_in(file)))
+    bounds = edges.of(None, int(grid.times[0]), int(grid.times[-1]))
+    deployment = Deployment(file, name=name)
+    instruments = instruments_of(grid.symbols)
+    keys = [instruments[place].key for _, place in pairs_of([deployment], instruments)]
+    if instrument is not None and not any(is_named(key, instrument) for key in keys):
+        raise unknown_instrument(instrument, name, keys)
+    moved.stage("compiling the clauses")
+    probe = probe_of(deployment)
+    moved.stage("trading the bars")
+    driven = drive(probe, grid, BookLimits(capital_paise=CAPITAL_RUPEES * 100), costs_as_of)
+    return Asked(probe, driven, *bounds)
+
+
+def _asked_of_day(
+    strategy: str,
+    config: Path | None,
+    state: Path,
+    edges: _Edges,
+    of_day: date | None,
+    instrument: str | None,
+    moved: Progress,
+) -> Asked:
+    """Fold a recorded day with a probe beside the strategy."""
+    from atmand.core.state import day_of
+    from atmand.journal.replay import find_session
+    from atmand.lang.strategy import load_strategy
+    from atmand.research.recorded import asked_of_day
+    from atmand.wiring import DECODERS
+
+    journal = _journal(state)
+    texts = _texts(config, state)
+    name, files = strategy, texts.get(strategy, [])
+    if not files:
+        name, path = _strategy(strategy, config, texts)
+        files = [load_strategy(path)]
+    session = find_session(journal, of_day)
+    first, last = edges.of(day_of(session.day or 0), session.first_ns, session.last_ns)
+    _let_a_daemon_go_first(state)
+    asked = asked_of_day(journal, session, files, name, DECODERS, instrument=instrument, progress=moved)
+    return replace(asked, from_ns=first, to_ns=last)
+
+
+def _journal(state: Path) -> Path:
     from atmand.wiring import JOURNAL
 
-    journal = state_of(context, config, state) / JOURNAL
+    journal = state / JOURNAL
     if not journal.is_dir():
         raise UsageError(str(journal), "no journal is there", "name a daemon's state directory with --state DIR")
     return journal
 
 
-def _strategy(given: str, config: Path | None) -> tuple[str, Path]:
+def _let_a_daemon_go_first(state: Path) -> None:
+    """Take a lower priority beside a daemon that trades."""
+    from atmand.runtime import running
+
+    if running(state) is not None:
+        os.nice(10)
+
+
+def _strategy(given: str, config: Path | None, also: Iterable[str] = ()) -> tuple[str, Path]:
     """Return a strategy's name and file, where either of them was given."""
     from atmand.lang.strategy import load_strategy
 
@@ -180,7 +286,7 @@ def _strategy(given: str, config: Path | None) -> tuple[str, Path]:
         return given, files[given]
     path = Path(given)
     if not path.is_file():
-        known = ", ".join(files) or "none"
+        known = ", ".join(dict.fromkeys([*files, *also])) or "none"
         raise UsageError(f"strategy {given}", "neither a configured name nor a file", f"configured are {known}")
     named = [name for name, file in files.items() if file.absolute() == path.absolute()]
     return (named[0] if named else load_strategy(path).strategy.name), path
@@ -194,6 +300,21 @@ def _files(config: Path | None) -> dict[str, Path]:
         return {name: strategy.file for name, strategy in load(config).strategies.items()}
     except AtmandError:
         return {}
+
+
+def _texts(config: Path | None, state: Path) -> dict[str, list[StrategyFile]]:
+    """Return by name the strategies as they may have traded: the configured files, and what a daemon ran last."""
+    from atmand.lang.strategy import load_strategy
+    from atmand.strategy_life import deployed_files
+
+    found: dict[str, list[StrategyFile]] = {}
+    for name, path in _files(config).items():
+        with suppress(AtmandError):
+            found.setdefault(name, []).append(load_strategy(path))
+    with suppress(AtmandError):
+        for name, file in deployed_files(state):
+            found.setdefault(name, []).append(file)
+    return found
 
 
 def _values(words: list[str]) -> list[tuple[str | None, str, float]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from atmand.cli_research import progress
+from atmand.cli_progress import progress
 from atmand.cli_words import STYLE, Config, Json, duration, print_facts, print_json, print_rows, say, verb
 from atmand.errors import ExitCode, UsageError
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from atmand.cli_progress import progress
 from atmand.cli_words import (
     STYLE,
     BarsData,
@@ -34,15 +32,11 @@ from atmand.cli_words import (
 from atmand.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from atmand.research.run import BacktestRun
     from atmand.research.table import Rows
 
-__all__ = ["BurnHoldOut", "Capital", "HoldOutFrom", "Instruments", "backtest", "progress", "research_app"]
+__all__ = ["BurnHoldOut", "Capital", "HoldOutFrom", "Instruments", "backtest", "research_app"]
 
-_PATIENCE_S: Final = 2.0
-"""A run that takes longer shows how far it is, on a terminal."""
 _SHOWN_TRADES: Final = 20
 
 Instruments = Annotated[
@@ -146,30 +140,6 @@ def show_run(
 
     entry = ResearchLog(state_of(context, config, state)).find(number)
     print_json(entry) if as_json else print_facts(entry)
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a run is, on a terminal and only if it takes its time; give it what to call with (done, all)."""
-    if not sys.stderr.isatty():
-        yield lambda done, whole: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    began = monotonic()
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(what, total=None)
-
-    def moved(done: int, whole: int) -> None:
-        if monotonic() - began > _PATIENCE_S:
-            bar.start()
-        bar.update(task, completed=done, total=whole)
-
-    try:
-        yield moved
-    finally:
-        bar.stop()
 
 
 def _folder_there(option: str, path: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atmand.cli_words import STYLE, Json, print_facts, print_json, print_rows, say, verb
+from atmand.cli_words import STYLE, Config, Json, print_facts, print_json, print_rows, say, use_indicators_of, verb
 from atmand.errors import AtmandError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def new(
 
 
 @verb(strategy_app, "check", "atmand strategy check strategies/*.toml")
-def check(files: Files, as_json: Json = False) -> int:
+def check(context: typer.Context, files: Files, config: Config = None, as_json: Json = False) -> int:
     """Check strategy files: names, units, look-backs, and rules that are hardly meant, each with its place."""
+    use_indicators_of(config or context.obj)
     answers = [_checked(path) for path in files]
     if as_json:
         print_json(answers)
@@ -74,9 +75,13 @@ def check(files: Files, as_json: Json = False) -> int:
 
 @verb(strategy_app, "explain", "atmand strategy explain strategies/rsi_macd.toml")
 def explain(
-    file: Annotated[Path, typer.Argument(help="A strategy file.", metavar="FILE")], as_json: Json = False
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A strategy file.", metavar="FILE")],
+    config: Config = None,
+    as_json: Json = False,
 ) -> int:
     """Print the code that is made of a strategy, each line under its expression, and what it keeps."""
+    use_indicators_of(config or context.obj)
     structure, facts = _explained(file)
     if as_json:
         print_json({**facts, "source": structure.explained})

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atmand.cli_research import BurnHoldOut, Capital, HoldOutFrom, Instruments, progress
+from atmand.cli_progress import progress
+from atmand.cli_research import BurnHoldOut, Capital, HoldOutFrom, Instruments
 from atmand.cli_words import (
     BarsData,
     Config,
@@ -155,6 +156,7 @@ def lookahead(
             instruments=instruments or (),
             capital=capital,
             costs_as_of=costs_as_of,
+            config=config or context.obj,
             progress=moved,
         )
     print_json(found.document()) if as_json else _show_proof(found)

@@ -159,11 +159,14 @@ def lookahead(
     instruments: Sequence[str] = (),
     capital: int = CAPITAL_RUPEES,
     costs_as_of: Day | None = None,
+    config: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LookAhead:
     """Prove that no decision of a strategy looks ahead; `.same` says whether it holds, `.frame` has the checks."""
+    from atmand.cli_words import use_indicators_of
     from atmand.research.lookahead import lookahead as prove
 
+    use_indicators_of(None if config is None else Path(config))
     asked = question(
         strategy,
         data=data,

@@ -34,6 +34,7 @@ __all__ = [
     "held_signals",
     "kernel_digest",
     "prepare_compiler",
+    "recorded_state",
     "requested_state",
     "signals_held",
     "spare_memory",
@@ -111,9 +112,26 @@ def requested_state(arguments: Sequence[str], environ: Mapping[str, str] = os.en
 
     The validated answer comes later from `settings`; what cannot be read here is reported there.
     """
+    return _state(arguments, _option(arguments, "--config") or _positional(arguments), environ)
+
+
+def recorded_state(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the state directory that a verb asks about, where the user's own daemon of this very code compiled there.
+
+    What it compiled need not be compiled again to ask about its days; machine code of another user is not loaded.
+    """
+    state = _state(arguments, _option(arguments, "--config"), environ)
+    programs = state / "numba" / _compiler_key() / "programs"
+    try:
+        owners = {path.stat().st_uid for path in (state, programs)}
+    except OSError:
+        return None
+    return state if owners == {os.getuid()} and os.access(programs, os.W_OK | os.X_OK) else None
+
+
+def _state(arguments: Sequence[str], named: str | None, environ: Mapping[str, str]) -> Path:
     if given := _option(arguments, "--state"):
         return Path(given)
-    named = _option(arguments, "--config") or _positional(arguments)
     path = find_configuration(Path(named) if named else None, environ)
     try:
         instance = tomllib.loads(path.read_text("utf-8")).get("instance", {})

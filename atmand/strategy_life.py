@@ -7,7 +7,8 @@ exits after its file has changed, over any number of restarts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +17,20 @@ import orjson
 
 from atmand.errors import AtmandError
 from atmand.lang.program import Deployment
-from atmand.lang.strategy import parse_strategy
+from atmand.lang.strategy import StrategyFile, parse_strategy
 from atmand.lang.structure import compile_structure
 from atmand.universe import chosen_by_rule
 
-__all__ = ["RunOff", "finished", "keep_deployed", "last_deployed", "names_of", "open_places", "run_offs"]
+__all__ = [
+    "RunOff",
+    "deployed_files",
+    "finished",
+    "keep_deployed",
+    "last_deployed",
+    "names_of",
+    "open_places",
+    "run_offs",
+]
 
 _FILE: Final = "deployed.json"
 _SCHEMA: Final = 1
@@ -113,15 +123,6 @@ def keep_deployed(state: Path, deployments: Iterable[Deployment], values: Mappin
 
 def last_deployed(state: Path, held: Places) -> list[Deployment]:
     """Return what ran last and still holds something; an old text that is refused now cannot lead it out."""
-    path = state / _FILE
-    try:
-        document = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise AtmandError(str(path), f"cannot be read: {error}", "remove it; changed strategies are adopted") from None
-    if document.get("schema") != _SCHEMA:
-        raise AtmandError(str(path), "written by another version", "remove it; changed strategies are adopted")
     busy = {book for book, _ in held}
     return [
         Deployment(
@@ -132,9 +133,30 @@ def last_deployed(state: Path, held: Places) -> list[Deployment]:
             row["origin"],
             tuple(row["universe"]),
         )
-        for row in document["deployed"]
+        for row in _rows(state)
         if f"{row['name']}@{row['account']}" in busy
     ]
+
+
+def deployed_files(state: Path) -> Iterator[tuple[str, StrategyFile]]:
+    """Yield the strategies that ran last in a state directory by name, with the text that they ran by."""
+    for row in _rows(state):
+        with suppress(AtmandError):  # it was good for the version that ran it
+            yield row["name"], parse_strategy(row["text"], row["file"])
+
+
+def _rows(state: Path) -> list[dict[str, Any]]:
+    path = state / _FILE
+    try:
+        document = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise AtmandError(str(path), f"cannot be read: {error}", "remove it; changed strategies are adopted") from None
+    if document.get("schema") != _SCHEMA:
+        raise AtmandError(str(path), "written by another version", "remove it; changed strategies are adopted")
+    rows: list[dict[str, Any]] = document["deployed"]
+    return rows
 
 
 def _is_changed(before: Deployment, after: Deployment) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from test_notebook import STRATEGY, bars_file
 
 from atmand.__main__ import main
-from atmand.cli_research import progress
+from atmand.cli_progress import progress
 from atmand.errors import ExitCode
 
 

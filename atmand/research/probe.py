@@ -61,11 +61,11 @@ def probe_of(deployment: Deployment) -> Probe:
     clauses = clauses_of(deployment.file)
     own = compile_structure(deployment.file)
     values, log = compile_values(deployment.file, clauses.texts)
-    source = module_text([own, values])
     manifest = generate([deployment]).manifest
+    source = module_text([own, values], manifest.signals)
     book = manifest.books[0]
     probe = replace(book, strategy=_PROBE_NAME, structure=_PROBE, entry_from_ns=0, entry_to_ns=0, square_off_ns=0)
-    whole = Manifest((own.plan, values.plan), (book, probe), manifest.accounts, manifest.source)
+    whole = Manifest((own.plan, values.plan), (book, probe), manifest.accounts, manifest.source, manifest.signals)
     generated = GeneratedProgram(source, whole)
     return Probe(deployment, clauses, build(generated), log)
 

@@ -17,19 +17,23 @@ from numpy.typing import NDArray
 
 from atmand.core.engine import Engine
 from atmand.core.manifest import Manifest
-from atmand.core.records import AUDIT_KINDS, PARAMS_HEAD, PARAMS_ROW, Kind, Record, body_of, head_and_rows
+from atmand.core.records import AUDIT_KINDS, PARAMS_HEAD, PARAMS_ROW, Kind, Record, body_of, head_and_rows, version_of
 from atmand.errors import AtmandError
-from atmand.journal.reader import read
+from atmand.journal.reader import Session, read
 from atmand.journal.replay import find_session, replay, session_code
 from atmand.lang.program import Deployment, parameter_values
-from atmand.lang.strategy import load_strategy
+from atmand.lang.strategy import StrategyFile
 from atmand.ledger.trades import Trade, TradeFold
+from atmand.research.recorded import OnDay, programs_of
 from atmand.research.why_not import shortened
 
 __all__ = ["told", "what_if"]
 
 Setting = tuple[str | None, str, float]
 """A strategy's name, or None for all that have the parameter; the parameter; its value."""
+
+_EVERY: Final = 512
+"""Records between two words about how far the day is."""
 
 _FIGURES: Final = ("trades", "gross_paise", "costs_paise", "net_paise", "max_drawdown_paise")
 
@@ -41,7 +45,8 @@ def what_if(
     *,
     engine: Callable[[], Engine],
     code: bytes,
-    files: Mapping[str, Path],
+    files: Mapping[str, Sequence[StrategyFile]],
+    progress: OnDay | None = None,
 ) -> dict[str, Any]:
     """Return a day, the newest by default, as it was and as it would have been; AtmandError where that cannot be told.
 
@@ -54,33 +59,48 @@ def what_if(
         raise AtmandError(
             f"{session.day}", "was recorded by other code: its decisions cannot be made again", "ask that version"
         )
+    override = _Override(settings, files)
+    override.look(manifest for manifest, _ in programs_of(journal, session))
     was = _Fold()
     base = engine()
-    compared = replay(was.follow(base, read(journal, first, last)), base, on_outputs=was.hear)
+    records = _told(read(journal, first, last), session, progress, "folding the day as it was")
+    compared = replay(was.follow(base, records), base, on_outputs=was.hear)
     if not was.frames and was.timers:
         raise AtmandError(f"{session.day}", "its market data are not kept any more", "ask about a newer day")
     if compared.difference is not None:
         raise AtmandError(f"{session.day}", f"does not replay: {compared.difference}", "see `atmand replay --verify`")
     would, other = _Fold(), engine()
-    override = _Override(settings, files)
-    for record in would.follow(other, read(journal, first, last)):
+    records = _told(read(journal, first, last), session, progress, "folding it with other values")
+    for record in would.follow(other, records):
         if record.kind in AUDIT_KINDS:
             continue
         would.hear(other.apply(override.of(record)))
         if record.kind == Kind.PROGRAM:
             would.hear(other.apply(override.after(record, other.layout.manifest)))
-    override.check()
     return _answer(session.day or 0, was, would, override)
+
+
+def _told(records: Iterable[Record], session: Session, progress: OnDay | None, what: str) -> Iterator[Record]:
+    """Hand a day's records on, and tell how far they are."""
+    if progress is not None:
+        progress.stage(what)
+    first, whole = session.first_sequence, session.last_sequence - session.first_sequence + 1
+    for record in records:
+        yield record
+        if progress is not None and not record.sequence % _EVERY:
+            progress(record.sequence - first, whole)
 
 
 class _Override:
     """Puts other values in force: right behind every program, and in every later change of parameters."""
 
-    def __init__(self, settings: Sequence[Setting], files: Mapping[str, Path]) -> None:
+    def __init__(self, settings: Sequence[Setting], files: Mapping[str, Sequence[StrategyFile]]) -> None:
         self._settings, self._files = settings, files
         self._manifest: Manifest | None = None
         self.changed: dict[tuple[str, str], tuple[float, float]] = {}
         """By strategy and parameter: what the program had, and what it is given."""
+        self.unchecked: set[str] = set()
+        """What could not be held against its range."""
 
     def of(self, record: Record) -> Record:
         if record.kind != Kind.PARAMS or self._manifest is None:
@@ -89,7 +109,8 @@ class _Override:
         rows = rows.copy()
         for book, slot, value in self._cells(self._manifest):
             rows["value"][(rows["book"] == book) & (rows["slot"] == slot)] = value
-        return record._replace(body=head.tobytes() + rows.tobytes())
+        body = head.tobytes() + rows.tobytes()
+        return record._replace(body=body, version=version_of(Kind.PARAMS))
 
     def after(self, record: Record, manifest: Manifest) -> Record:
         """Return the change of parameters that follows a program; it has that record's sequence and time."""
@@ -99,14 +120,32 @@ class _Override:
         body = body_of(Kind.PARAMS, np.zeros(1, PARAMS_HEAD), rows)
         return Record(Kind.PARAMS, record.sequence, record.time_ns, body, len(rows))
 
-    def check(self) -> None:
-        """Refuse a name that no strategy of the day has."""
-        for strategy, name, _ in self._settings:
-            if not any(name == known and strategy in (None, book) for book, known in self.changed):
-                books = () if self._manifest is None else self._manifest.books
-                known = {f"{plan.strategy}.{each}" for plan in books for each in self._names(plan.structure)}
-                where = f"--set {strategy + '.' if strategy else ''}{name}"
-                raise AtmandError(where, "no strategy of that day has it", f"known are {', '.join(sorted(known))}")
+    def look(self, manifests: Iterable[Manifest]) -> None:
+        """Refuse what no program of the day has, and values outside their ranges, before anything is folded."""
+        names: set[str] = set()
+        for manifest in manifests:
+            self._cells(manifest)
+            names |= {
+                f"{plan.strategy}.{each}"
+                for plan in manifest.books
+                for each in manifest.structures[plan.structure].params
+            }
+            if not self._unknown():
+                break
+        for strategy, name, _ in self._unknown():
+            given = f"{strategy}.{name}" if strategy else name
+            raise AtmandError(
+                f"--set {given}", "no strategy of that day has it", f"known are {', '.join(sorted(names))}"
+            )
+        self.changed.clear()
+
+    def _unknown(self) -> list[Setting]:
+        """Return the settings that nothing seen so far has."""
+        return [
+            (strategy, name, value)
+            for strategy, name, value in self._settings
+            if not any(name == known and strategy in (None, book) for book, known in self.changed)
+        ]
 
     def _cells(self, manifest: Manifest) -> list[tuple[int, int, float]]:
         found: dict[tuple[int, int], float] = {}
@@ -120,17 +159,13 @@ class _Override:
                     found[book, slot] = value
         return [(book, slot, value) for (book, slot), value in found.items()]
 
-    def _names(self, structure: int) -> tuple[str, ...]:
-        return () if self._manifest is None else self._manifest.structures[structure].params
-
     def _check_range(self, strategy: str, sha256: str, name: str, value: float) -> None:
-        """Hold a value against the declared range, where the file at hand is the one that traded."""
-        path = self._files.get(strategy)
-        if path is None or not path.is_file():
-            return
-        file = load_strategy(path)
-        if file.sha256 == sha256:
-            parameter_values(Deployment(file, values={name: value}, name=strategy))
+        """Hold a value against the declared range, where the file that traded is at hand."""
+        for file in self._files.get(strategy, ()):
+            if file.sha256 == sha256:
+                parameter_values(Deployment(file, values={name: value}, name=strategy))
+                return
+        self.unchecked.add(f"{strategy}.{name}")
 
 
 @dataclass
@@ -203,7 +238,9 @@ def _answer(day: int, was: _Fold, would: _Fold, override: _Override) -> dict[str
             {"strategy": strategy, "parameter": name, "was": before, "what_if": value}
             for (strategy, name), (before, value) in override.changed.items()
         ],
-        "notes": [f"{len(fold._fold.open)} open {word} at the end are not in the trades"
+        "notes": [f"{each}: not held against its range; the strategy file as it was is not at hand"
+                  for each in sorted(override.unchecked)]
+               + [f"{len(fold._fold.open)} open {word} at the end are not in the trades"
                   for word, fold in (("as it was", was), ("what if", would)) if fold._fold.open],
         "total": _beside(was, would),
         "strategies": {name: _beside(was, would, strategy=name) for name in strategies},

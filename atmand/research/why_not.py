@@ -5,7 +5,8 @@ The bars come from a recorded day or from a file; clauses are worth here what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from atmand.lang.clauses import Clause, Clauses, Leaf, Node
 from atmand.ledger.trades import AuditRow, audit_rows, market_time
 from atmand.research.probe import Driven, Probe
 
-__all__ = ["Asked", "answers", "shortened", "told"]
+__all__ = ["Asked", "answers", "is_named", "shortened", "told", "unknown_instrument"]
 
 _ENDED: Final = (OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED)
 _SIDES: Final = {"entry.long": 1, "entry.short": -1}
@@ -156,18 +157,22 @@ class _Story:
 
 
 def _chosen(asked: Asked, instrument: str | None) -> dict[str, NDArray[Any]]:
-    wanted = None if instrument is None else instrument.upper()
     logs = {
         key: rows[(rows["start_ns"] >= asked.from_ns) & (rows["start_ns"] < asked.to_ns)]
         for key, rows in asked.driven.log.items()
-        if wanted in (None, key, shortened(key), key.rpartition(":")[2])
+        if instrument is None or is_named(key, instrument)
     }
     if not logs:
-        known = ", ".join(map(shortened, list(asked.driven.log)[:10])) or "none has a bar"
-        raise UsageError(f"instrument {instrument}", f"not one of {asked.name}'s", f"it trades {known}")
+        raise unknown_instrument(instrument, asked.name, list(asked.driven.log))
     if not any(map(len, logs.values())):
         raise UsageError("--from and --to", "no bar closed between them", "choose other times")
     return logs
+
+
+def unknown_instrument(instrument: str | None, strategy: str, keys: Sequence[str]) -> UsageError:
+    """Say that a strategy does not trade an instrument, and what it trades."""
+    known = ", ".join(map(shortened, keys[:10])) or "none has a bar"
+    return UsageError(f"instrument {instrument}", f"not one of {strategy}'s", f"it trades {known}")
 
 
 def _counted(clauses: Clauses, node: Node, tables: Mapping[str, _Table]) -> dict[str, Any]:
@@ -252,6 +257,11 @@ def _edge(tables: Mapping[str, _Table], place: int) -> str:
     return market_time(min(times) if place == 0 else max(times))
 
 
+def is_named(key: str, name: str) -> bool:
+    """Say whether a person means this instrument: by its key, as it is shown, or by its symbol alone."""
+    return name.upper() in (key, shortened(key), key.rpartition(":")[2])
+
+
 def shortened(key: str) -> str:
     """Write a share's key as people do: NSE:INFY for NSE:EQ:INFY."""
     parts = key.split(":")
@@ -298,6 +308,8 @@ def _rule_words(rule: Mapping[str, Any]) -> Iterator[str]:
 def _clause_words(clause: Mapping[str, Any]) -> str:
     if "left" not in clause:
         return str(clause["clause"])
+    if missing := [clause[f"{side}_text"] for side in ("left", "right") if math.isnan(clause[side])]:
+        return f"{clause['clause']}: {' and '.join(missing)} missing"
     left = f"{clause['left_text']} = {clause['left']:.6g}"
     right = clause["right_text"]
     if not _is_number(right):
