@@ -81,7 +81,7 @@ def asked_of_day(
 
 def programs_of(journal: Path, session: Session) -> Iterator[tuple[Manifest, list[tuple[int, str]]]]:
     """Yield what the programs of a day say of themselves, each with its books' instruments; bodies are not folded."""
-    sidecars, keys = Sidecars(journal), ()
+    sidecars, keys = Sidecars(journal), tuple[str, ...]()
     for record in read(journal, session.first_sequence, session.last_sequence, {Kind.INSTRUMENTS, Kind.PROGRAM}):
         head, rows = head_and_rows(record)
         if record.kind == Kind.INSTRUMENTS:
