@@ -98,7 +98,7 @@ def test_progress_is_shown_where_it_takes_its_time(
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("atmand.cli_research._PATIENCE_S", patience)
+    monkeypatch.setattr("atmand.cli_progress._PATIENCE_S", patience)
     monkeypatch.setenv("TERM", "xterm")
     with progress("back-test") as moved:
         moved(1, 4)

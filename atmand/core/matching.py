@@ -404,8 +404,11 @@ def watch_exits(t, instrument_index):  # type: ignore[no-untyped-def]
 @kernel
 def _fill_stop_on_path(t, slot):  # type: ignore[no-untyped-def]
     """On a path drawn out of a bar the stop fills at the step that reached it: an extreme, so the worst of the bar."""
-    transition(t, order_at(t, slot), _OPEN, _NO_REASON)
-    _take_depth(t, slot)
+    while slot >= 0:
+        following = order_at(t, slot).next_slice
+        transition(t, order_at(t, slot), _OPEN, _NO_REASON)
+        _take_depth(t, slot)
+        slot = following
 
 
 @routine

@@ -62,7 +62,7 @@ CURATED: Final = (
     ("risk", "_state_refusal", "a silent instrument is not entered", "h.time_ns - instrument.tick_ns > h.stale_ns"),
     ("risk", "order_refusal", "an entry is ten slices at most", "quantity > MOST_SLICES * slice_units(instrument)"),
     ("margin", "lacks_money", "a margin has to be there", "free < blocked"),
-    ("margin", "_margin_beside", "what options are worth counts", "worst_loss(scan) - worth"),
+    ("margin", "_margin_beside", "an option is no future", "instrument.right == 0"),
     ("margin", "_is_alike", "expiries are apart", "one.expiry_ns == two.expiry_ns"),
     ("slicing", "orders_for", "what is within the freeze quantity is one order", "quantity <= most"),
     ("decide", "decide", "a cooldown is waited out", "pair.cooling > 0"),

@@ -54,12 +54,12 @@ def refused(text: str) -> StrategyError:
         ("strength < level", "rsi(1) > 0", 12, "period of rsi is 1", "use 2 to 5000"),
         ("strength < level", "rsi(level) > 0", 12, "unit is not bars", 'unit = "bars"'),
         ("strength < level", "rsi > 30", 12, "needs its arguments", "rsi(14)"),
-        ("strength < level", "close.__class__ > 0", 12, "not part of the language", "names, numbers"),
+        ("strength < level", "close.__class__ > 0", 12, "it has no parts", "stand behind calls"),
         ("strength < level", "crosses_above(close) ", 12, "takes 2 arguments, got 1", "docs"),
         ("rsi(period)", "strength", 9, "refers to itself", "break the circle"),
-        ("[size]\nquantity = 10", "[size]\nquantity = 10\nvalue = 5", 14, "give one of quantity", "docs"),
+        ("[size]\nquantity = 10", "[size]\nquantity = 10\nvalue = 5", 16, "give one of quantity", "percent"),
         ("[signals]", "[signal]", 8, "unknown key", "did you mean signals?"),
-        ("default = 14, range = [2, 30]", "default = 31, range = [2, 30]", 5, "outside the range", "docs"),
+        ("default = 14, range = [2, 30]", "default = 31, range = [2, 30]", 5, "outside the range", "widen the range"),
         ('name = "probe"', 'name = "Probe 1"', 1, "lower case", "docs"),
         ("[entry]", "[entry", 11, "not TOML", "correct the line"),
     ],
@@ -138,7 +138,7 @@ def test_one_book_cannot_run_twice() -> None:
         generate([Deployment(file), Deployment(file)])
 
 
-@pytest.mark.parametrize(("values", "word"), [({"lvl": 1}, "known are"), ({"level": 99}, "outside 10 to 50")])
+@pytest.mark.parametrize(("values", "word"), [({"lvl": 1}, "did you mean level"), ({"level": 99}, "outside 10 to 50")])
 def test_a_value_outside_what_the_file_declares_is_refused(values: dict[str, float], word: str) -> None:
     with pytest.raises(AtmandError, match=word):
         parameter_values(Deployment(SOURCE, values=values))

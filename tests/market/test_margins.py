@@ -102,7 +102,7 @@ def test_what_was_bought_alone_needs_nothing_more() -> None:
 
 def test_an_option_without_a_volatility_is_scanned_from_what_is_inside() -> None:
     scan = scanned([(-1, 24_000.0, 1)], 24_000.0, 7, float("nan"))
-    assert np.isfinite(scan.gain).all() and worst_loss(scan) > 0.0
+    assert np.isfinite(scan["gain"]).all() and worst_loss(scan) > 0.0
 
 
 CONTRACTS = st.tuples(

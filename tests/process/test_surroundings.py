@@ -22,7 +22,7 @@ from atmand.errors import ExitCode
 
 pytestmark = pytest.mark.process
 
-_MEMORY_LIMIT = 260_000_000
+_MEMORY_LIMIT = 285_000_000
 _HEAVY = ("torch", "pandas", "polars", "plotly", "alembic", "matplotlib")
 _BARE = "import sys; sys.modules.update(scipy=None, cffi=None, coverage=None)"
 """numba takes these where they are installed: the tests' own libraries bring them, the daemon's do not."""

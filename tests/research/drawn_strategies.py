@@ -70,7 +70,7 @@ distances = st.one_of(
 sizes = st.one_of(
     st.sampled_from(["1", "7", "50", "4000"]).map(lambda x: f"quantity = {x}"),
     st.sampled_from(["100", "30000", "900000"]).map(lambda x: f"value = {x}"),
-    st.sampled_from(["0.5", "5", "120"]).map(lambda x: f"percent = {x}"),
+    st.sampled_from(["0.5", "5", "100"]).map(lambda x: f"percent = {x}"),
     st.sampled_from(["50", "900"]).map(lambda x: f"risk = {x}"),
 )
 
@@ -82,8 +82,8 @@ def files(draw: st.DrawFn, symbols: tuple[str, ...], opened: int, last: int) -> 
     def maybe(text: st.SearchStrategy[str], form: str, chance: int = 2) -> str:
         return f"{form.format(draw(text))}\n" if draw(st.integers(1, chance)) == chance else ""
 
-    def clock() -> st.SearchStrategy[str]:
-        return st.integers(opened, last + 2).map(lambda m: f'"{(555 + m) // 60:02}:{(555 + m) % 60:02}"')
+    def clock(first: int = opened, latest: int = last + 2) -> st.SearchStrategy[str]:
+        return st.integers(first, latest).map(lambda m: f'"{(555 + m) // 60:02}:{(555 + m) % 60:02}"')
 
     universes = [[f"NSE:{symbol}"] for symbol in symbols] + [[f"NSE:{symbol}" for symbol in symbols]]
     sides = draw(st.sampled_from(["both", "both", "long", "short"]))
@@ -97,11 +97,12 @@ def files(draw: st.DrawFn, symbols: tuple[str, ...], opened: int, last: int) -> 
     loss = f'loss = "{draw(distances)}"\n' if "risk" in size else maybe(distances, 'loss = "{}"')
     trail = maybe(distances, 'trail = "{}"', 3)
     trail += maybe(distances, 'trail_after = "{}"') if trail else ""
+    squared = maybe(clock(max(opened, 1), min(last + 2, 375)), "square_off = {}", 3)
     limit = draw(st.sampled_from(["", "", "low", "close - 0.5", "mid", "close + 0.3"]))
     return f"""name = "drawn"
 universe = {draw(st.sampled_from(universes))}
 [session]
-{maybe(clock(), "entry_from = {}", 8)}{maybe(clock(), "entry_to = {}", 8)}{maybe(clock(), "square_off = {}", 3)}
+{maybe(clock(), "entry_from = {}", 8)}{maybe(clock(), "entry_to = {}", 8)}{squared}
 [params]
 pace = {{ default = {draw(st.integers(2, 5))}, range = [2, 5], unit = "bars" }}
 level = {{ default = {draw(st.integers(20, 80))}, range = [0, 100] }}

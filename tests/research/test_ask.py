@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from atmand.core.opening import BookLimits
 from atmand.core.records import Kind, Source
 from atmand.errors import AtmandError
 from atmand.history.bars import BAR, Bars
+from atmand.journal.replay import find_session
 from atmand.lang.clauses import Group, Leaf, clauses_of
 from atmand.lang.program import Deployment
 from atmand.lang.strategy import StrategyFile, parse_strategy
@@ -112,7 +112,7 @@ def test_what_came_after_a_true_rule_is_counted() -> None:
 
 def test_a_recorded_day_is_answered_from_its_own_audit(recorded: Recorder) -> None:
     file = parse_strategy(QUICK, "quick.toml")
-    found, _ = asked_of_day(recorded.journal, file, "swift", FIRST, DECODERS)
+    found = asked_of_day(recorded.journal, find_session(recorded.journal, FIRST), [file], "swift", DECODERS)
     documents = list(answers(found))
     fired = sum(each["then"].get("fired", 0) for each in documents if each["what"] == "rule")
     rows = np.concatenate(recorded.rows)
@@ -120,17 +120,21 @@ def test_a_recorded_day_is_answered_from_its_own_audit(recorded: Recorder) -> No
     assert fired == int((book & (rows["time_ns"] < ns(SECOND, "00:00"))).sum()) > 3
     levels = {miss["clauses"][1]["right"] for miss in documents if miss["what"] == "miss" and len(miss["clauses"]) == 2}
     assert levels == {50.0, 45.0}  # a document changed it inside the day
-    second, _ = asked_of_day(recorded.journal, file, "swift", None, DECODERS)
-    assert next(answers(second))["first"].startswith("2026-07-0")
+    newest = find_session(recorded.journal, None)
+    assert next(answers(asked_of_day(recorded.journal, newest, [file], "swift", DECODERS)))["first"] > "2026-07-0"
     with pytest.raises(AtmandError, match="is not the file that swift ran with"):
-        asked_of_day(recorded.journal, parse_strategy(QUICK + "\n", "quick.toml"), "swift", FIRST, DECODERS)
+        asked_of_day(recorded.journal, newest, [parse_strategy(QUICK + "\n", "quick.toml")], "swift", DECODERS)
     with pytest.raises(AtmandError, match="that day ran swift, calm, other"):
-        asked_of_day(recorded.journal, file, "nobody", FIRST, DECODERS)
+        asked_of_day(recorded.journal, newest, [file], "nobody", DECODERS)
+    with pytest.raises(AtmandError, match="NSE:ZZZ"):
+        asked_of_day(recorded.journal, newest, [file], "swift", DECODERS, instrument="NSE:ZZZ")
 
 
 @pytest.fixture
 def ask(recorded: Recorder) -> Callable[..., dict[str, Any]]:
-    def answer(*settings: tuple[str | None, str, float], code: bytes = bytes(32), **files: Path) -> dict[str, Any]:
+    def answer(
+        *settings: tuple[str | None, str, float], code: bytes = bytes(32), **files: list[StrategyFile]
+    ) -> dict[str, Any]:
         def engine() -> Engine:
             return Engine(DECODERS, recorded.programs.__getitem__, recorded.carried.__getitem__)
 
@@ -172,9 +176,6 @@ def test_what_cannot_be_told_is_refused(
     code: bytes,
     said: str,
     ask: Callable[..., dict[str, Any]],
-    tmp_path: Path,
 ) -> None:
-    file = tmp_path / "quick.toml"
-    file.write_text(QUICK)
     with pytest.raises(AtmandError, match=said):
-        ask(settings, code=code, calm=file)
+        ask(settings, code=code, calm=[parse_strategy(QUICK, "quick.toml")])

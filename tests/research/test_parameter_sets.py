@@ -68,7 +68,7 @@ def test_equal_sets_are_one() -> None:
         (["period=30:5:1"], {}, "is not name=from:to:step"),
         (["period=5:31:1"], {}, "stay inside 5:30"),
         (["period=5:30:2.5"], {}, "write whole numbers"),
-        (["perod=5:30:5"], {}, "known are period, level, loss"),
+        (["perod=5:30:5"], {}, "did you mean period"),
         (["period=5:30:5"], {"period": 5.0}, "is set and varied"),
         ([], {"period": 5.0, "level": 0.1, "loss": 1.0}, "nothing is varied"),
         (["loss=0.01:100:0.00001"], {}, "give it a longer step"),
