@@ -12,13 +12,14 @@ import numpy as np
 
 from atmand.core.contracts import contract_of
 from atmand.core.exits import distance
-from atmand.core.exposure import committed, entering, in_sector, in_underlying, recount, value_pairs
+from atmand.core.exposure import entering, in_sector, in_underlying, recount, value_pairs
 from atmand.core.jit import kernel, record_at, routine
 from atmand.core.layout import book_at, group_at, header_of, instrument_at, leg_at, pair_at
-from atmand.core.margin import margin_of, price_of_entry
+from atmand.core.margin import lacks_cash, price_of_entry
 from atmand.core.matching import submit
+from atmand.core.orders import entry_wait_ns
 from atmand.core.portfolio import account_refusal
-from atmand.core.risk import entry_refusal, order_refusal, protected_limit
+from atmand.core.risk import entry_refusal, lacks_room, order_refusal, protected_limit
 from atmand.core.slicing import orders_for
 from atmand.core.words import LegState, OrderKind, Purpose, Reason
 
@@ -101,17 +102,14 @@ def _refusal_of_all(t, group, count, orders, cash):  # type: ignore[no-untyped-d
         return _OPEN_POSITIONS
     if book.orders_today + orders > book.orders_a_day:
         return _ORDERS_A_DAY
-    rows = header_of(t).orders_n // header_of(t).books_n
-    if book.working + orders > rows - rows // 4:
+    if lacks_room(header_of(t), book, orders):
         return _CAPACITY
     for place in range(group.first_leg, group.first_leg + group.legs):
         pair_at(t, leg_at(t, place).pair).wanted = leg_at(t, place).side * leg_at(t, place).units
-    blocked = margin_of(t, group.book)
+    lacks = lacks_cash(t, group.book, cash)
     for place in range(group.first_leg, group.first_leg + group.legs):
         pair_at(t, leg_at(t, place).pair).wanted = 0
-    if book.cash_paise - committed(t, group.book) - cash < blocked:
-        return _CASH
-    return _NONE
+    return _CASH if lacks else _NONE
 
 
 @kernel
@@ -175,6 +173,7 @@ def open_group(t, pair_index):  # type: ignore[no-untyped-def]
         leg.entries = 0
         if leg.side < 0 and covered:
             _join(t, pair.group_row, place, _PLANNED)
+            recount(t, leg.pair)
         else:
             _enter_leg(t, pair.group_row, place, _RULE)
 
@@ -200,7 +199,6 @@ def _join(t, row, place, state):  # type: ignore[no-untyped-def]
     pair.entry_value = 0
     pair.realised_paise = 0
     leg.state = state
-    recount(t, leg.pair)
 
 
 @routine
@@ -226,7 +224,7 @@ def enter_planned(t, row):  # type: ignore[no-untyped-def]
         if leg.state == _PLANNED and not _enter_leg(t, row, place, _RULE):
             waiting = True
     if waiting and group.until_ns == 0:
-        group.until_ns = h.time_ns + (book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns)
+        group.until_ns = h.time_ns + entry_wait_ns(h, book)
         h.next_due_ns = min(h.next_due_ns, group.until_ns)
     return waiting and h.time_ns >= group.until_ns
 

@@ -16,10 +16,11 @@ from atmand.core.contracts import RATE, ends_in_shares, forward_of, mid_of
 from atmand.core.exposure import committed, is_planned
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, leg_at, margin_at, order_at, pair_at, scan_at
+from atmand.core.slicing import open_units
 from atmand.market.margins import ON_INDEX, ON_SHARE, add_scan, clear_scan, worst_loss
 from atmand.market.option_pricing import YEAR_NS, implied_volatility
 
-__all__ = ["lacks_money", "margin_of", "price_of_entry"]
+__all__ = ["lacks_cash", "lacks_money", "margin_of", "price_of_entry"]
 
 _DAY_NS: Final = 86_400_000_000_000
 _PAISE: Final = 100.0
@@ -38,14 +39,20 @@ def lacks_money(t, pair_index, side, units, limit):  # type: ignore[no-untyped-d
     """Say whether a book cannot pay for an entry with what is not spoken for."""
     pair = pair_at(t, pair_index)
     instrument = instrument_at(t, pair.instrument)
-    free = book_at(t, pair.book).cash_paise - committed(t, pair.book)
-    free -= price_of_entry(t, instrument, side, units, limit)
+    price = price_of_entry(t, instrument, side, units, limit)
     if instrument.expiry_ns == 0:
-        return free < 0
+        return book_at(t, pair.book).cash_paise - committed(t, pair.book) < price
     pair.wanted = side * units
-    blocked = margin_of(t, pair.book)
+    lacks = lacks_cash(t, pair.book, price)
     pair.wanted = 0
-    return free < blocked
+    return lacks
+
+
+@routine
+def lacks_cash(t, book_index, paise):  # type: ignore[no-untyped-def]
+    """Say whether so much is more than a book's cash that is neither spoken for nor blocked as margin."""
+    free = book_at(t, book_index).cash_paise - committed(t, book_index)
+    return free - paise < margin_of(t, book_index)
 
 
 @routine
@@ -67,11 +74,8 @@ def _at_stake(t, pair_index):  # type: ignore[no-untyped-def]
     if instrument_at(t, pair.instrument).expiry_ns == 0:
         return np.int64(0)
     units = pair.quantity + pair.wanted
-    slot = pair.entry_order
-    while slot >= 0:
-        o = order_at(t, slot)
-        units += o.side * (o.quantity - o.filled)
-        slot = o.next_slice
+    if pair.entry_order >= 0:
+        units += order_at(t, pair.entry_order).side * open_units(t, pair.entry_order)
     if is_planned(t, pair):
         units -= leg_at(t, pair.leg).units
     return units

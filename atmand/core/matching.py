@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 
 from atmand.core.exits import arm, ratchet
-from atmand.core.exposure import committed, recount
+from atmand.core.exposure import recount
 from atmand.core.fills import fill
 from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, order_at, pair_at
-from atmand.core.margin import margin_of
+from atmand.core.margin import lacks_cash
 from atmand.core.orders import cancel, end_order, make_order, transition
 from atmand.core.records import SessionFlag
 from atmand.core.risk import crosses_own, protected_limit
@@ -273,8 +273,7 @@ def _chase(t, o):  # type: ignore[no-untyped-def]
     dearer = (limit - o.limit) * (o.quantity - o.filled)
     if limit <= 0 or dearer == 0:
         return
-    free = book_at(t, o.book).cash_paise - committed(t, o.book)
-    if o.side < 0 or dearer <= free - margin_of(t, o.book):
+    if o.side < 0 or not lacks_cash(t, o.book, dearer):
         o.limit = limit
         recount(t, o.pair)
 

@@ -16,6 +16,7 @@ from atmand.core.jit import kernel, routine
 from atmand.core.layout import book_at, header_of, instrument_at, meeting_at, order_at, pair_at, queue_at
 from atmand.core.orders import transition
 from atmand.core.risk import crosses_own
+from atmand.core.slicing import whole_units
 from atmand.core.sorting import sort_rows
 from atmand.core.words import OrderKind, OrderState, Purpose, Reason
 
@@ -111,19 +112,8 @@ def _allows(t, o, book, price):  # type: ignore[no-untyped-def]
         return False
     if o.purpose != _ENTRY:
         return True
-    value = _units_of(t, o) * price
+    value = whole_units(t, pair_at(t, o.pair).entry_order) * price
     return value <= book.order_value_paise and abs(pair_at(t, o.pair).value_paise) + value <= book.position_value_paise
-
-
-@kernel
-def _units_of(t, o):  # type: ignore[no-untyped-def]
-    """Return the units of the entry that an order is a slice of."""
-    units = np.int64(0)
-    slot = pair_at(t, o.pair).entry_order
-    while slot >= 0:
-        units += order_at(t, slot).quantity
-        slot = order_at(t, slot).next_slice
-    return units
 
 
 @kernel

@@ -18,7 +18,7 @@ from atmand.core.records import Kind
 from atmand.core.slicing import without_slice
 from atmand.core.words import OrderState, Purpose, Reason
 
-__all__ = ["ALLOWED", "cancel", "end_order", "make_order", "next_expiry", "note_touch", "transition"]
+__all__ = ["ALLOWED", "cancel", "end_order", "entry_wait_ns", "make_order", "next_expiry", "note_touch", "transition"]
 
 _FREE: Final = np.int64(OrderState.FREE)
 _INTENT: Final = np.int64(OrderState.INTENT)
@@ -119,8 +119,7 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     o.costs = 0
     o.created_ns = h.time_ns
     o.active_ns = h.time_ns + _latency_ns(h, o.id)
-    wait_ns = book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns
-    o.expires_ns = h.time_ns + wait_ns if purpose == _ENTRY else 0
+    o.expires_ns = h.time_ns + entry_wait_ns(h, book) if purpose == _ENTRY else 0
     o.cause = h.sequence
     o.touched = 0
     o.netted = 0
@@ -149,6 +148,12 @@ def make_order(t, pair_index, side, kind, purpose, quantity, limit, reason, stat
     tag(t, o.group)
     transition(t, o, state, _NO_REASON)
     return np.int64(slot)
+
+
+@kernel
+def entry_wait_ns(h, book):  # type: ignore[no-untyped-def]
+    """Return how long an entry of a book may wait: as its file says, else as the session does."""
+    return book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns
 
 
 @kernel

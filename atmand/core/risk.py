@@ -20,7 +20,7 @@ from atmand.core.records import BarFlag
 from atmand.core.slicing import MOST_SLICES, orders_for, slice_units
 from atmand.core.words import OrderState, Reason
 
-__all__ = ["crosses_own", "entry_refusal", "order_refusal", "protected_limit", "round_to_tick"]
+__all__ = ["crosses_own", "entry_refusal", "lacks_room", "order_refusal", "protected_limit", "round_to_tick"]
 
 _PARTIAL: Final = np.int64(BarFlag.PARTIAL)
 _SENT: Final = np.int64(OrderState.SENT)
@@ -115,10 +115,14 @@ def _state_refusal(t, book_index, instrument, orders, bar_flags):  # type: ignor
         return _STALE
     if book.day_equity_paise - equity_of(t, book_index) >= book.daily_loss_paise:
         return _DAILY_LOSS
-    rows = header_of(t).orders_n // header_of(t).books_n
-    if book.working + orders > rows - rows // _RESERVE:
-        return _CAPACITY
-    return _NONE
+    return _CAPACITY if lacks_room(h, book, orders) else _NONE
+
+
+@kernel
+def lacks_room(h, book, orders):  # type: ignore[no-untyped-def]
+    """Say whether a book's part of the order table has no rows for so many entries; some are kept for exits."""
+    rows = h.orders_n // h.books_n
+    return book.working + orders > rows - rows // _RESERVE
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy as np
 from atmand.core.jit import kernel
 from atmand.core.layout import order_at
 
-__all__ = ["MOST_SLICES", "open_value", "orders_for", "slice_units", "without_slice"]
+__all__ = ["MOST_SLICES", "open_units", "open_value", "orders_for", "slice_units", "whole_units", "without_slice"]
 
 MOST_SLICES: Final = np.int64(10)
 """More orders than these at once are not made of one intent: kite.trade/docs/connect/v3/orders, "autoslice"."""
@@ -48,6 +48,29 @@ def without_slice(t, head, slot):  # type: ignore[no-untyped-def]
             break
         at = order_at(t, at).next_slice
     return head
+
+
+@kernel
+def whole_units(t, head):  # type: ignore[no-untyped-def]
+    """Return the units of all orders of a chain, filled or not."""
+    units = np.int64(0)
+    slot = head
+    while slot >= 0:
+        units += order_at(t, slot).quantity
+        slot = order_at(t, slot).next_slice
+    return units
+
+
+@kernel
+def open_units(t, head):  # type: ignore[no-untyped-def]
+    """Return the units of a chain's orders that have not been filled."""
+    units = np.int64(0)
+    slot = head
+    while slot >= 0:
+        o = order_at(t, slot)
+        units += o.quantity - o.filled
+        slot = o.next_slice
+    return units
 
 
 @kernel

@@ -12,6 +12,7 @@ import numpy as np
 
 from atmand.core.jit import kernel
 from atmand.core.layout import book_at, group_at, header_of, pair_at
+from atmand.core.orders import entry_wait_ns
 
 __all__ = ["next_wait_ns", "recall", "waits_on"]
 
@@ -25,8 +26,7 @@ def waits_on(t, pair_index):  # type: ignore[no-untyped-def]
     pair = pair_at(t, pair_index)
     group = group_at(t, pair.group_row)
     if group.waits_ns == 0:
-        book = book_at(t, pair.book)
-        group.waits_ns = h.time_ns + (book.entry_wait_ns if book.entry_wait_ns > 0 else h.entry_wait_ns)
+        group.waits_ns = h.time_ns + entry_wait_ns(h, book_at(t, pair.book))
         group.wanted_side = pair.proposed_side
         group.wanted_units = pair.proposed_units
         group.wanted_close = pair.proposed_close

@@ -61,7 +61,7 @@ CURATED: Final = (
     ("risk", "_at_circuit", "no selling at the lower circuit", "instrument.last_price <= instrument.lower_band"),
     ("risk", "_state_refusal", "a silent instrument is not entered", "h.time_ns - instrument.tick_ns > h.stale_ns"),
     ("risk", "order_refusal", "an entry is ten slices at most", "quantity > MOST_SLICES * slice_units(instrument)"),
-    ("margin", "lacks_money", "a margin has to be there", "free < blocked"),
+    ("margin", "lacks_cash", "a margin has to be there", "free - paise < margin_of(t, book_index)"),
     ("margin", "_margin_beside", "an option is no future", "instrument.right == 0"),
     ("margin", "_is_alike", "expiries are apart", "one.expiry_ns == two.expiry_ns"),
     ("slicing", "orders_for", "what is within the freeze quantity is one order", "quantity <= most"),
