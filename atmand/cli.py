@@ -54,7 +54,6 @@ from atmand.cli_words import (
     say,
     show,
     state_of,
-    use_indicators_of,
     verb,
 )
 from atmand.errors import AtmandError, ExitCode
@@ -215,8 +214,10 @@ def evaluate(
 ) -> None:
     """Evaluate one expression over bars: a value a bar, as CSV or JSON lines."""
     params = assignments(values or [])
-    use_indicators_of(context.obj)
+    from atmand.opening import use_indicators_of
     from atmand.research.evaluate import command
+
+    use_indicators_of(context.obj)
 
     source = data_of(context.obj, data) or data
     rows = command(expression, data=source, instrument=instrument, params=params, bar_ns=bar)

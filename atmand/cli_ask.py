@@ -32,7 +32,6 @@ from atmand.cli_words import (
     rupees,
     say,
     state_of,
-    use_indicators_of,
 )
 from atmand.errors import AtmandError, UsageError
 
@@ -83,6 +82,7 @@ def why_not(
     as_json: Json = False,
 ) -> None:
     """Tell why a strategy did not trade: which clause was missing, how near it came, what blocked it."""
+    from atmand.opening import use_indicators_of
     from atmand.research.why_not import answers, told
 
     if data is not None and of_day is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atmand.cli_words import STYLE, Config, Json, print_facts, print_json, print_rows, say, use_indicators_of, verb
+from atmand.cli_words import STYLE, Config, Json, print_facts, print_json, print_rows, say, verb
 from atmand.errors import AtmandError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def new(
 @verb(strategy_app, "check", "atmand strategy check strategies/*.toml")
 def check(context: typer.Context, files: Files, config: Config = None, as_json: Json = False) -> int:
     """Check strategy files: names, units, look-backs, and rules that are hardly meant, each with its place."""
+    from atmand.opening import use_indicators_of
+
     use_indicators_of(config or context.obj)
     answers = [_checked(path) for path in files]
     if as_json:
@@ -81,6 +83,8 @@ def explain(
     as_json: Json = False,
 ) -> int:
     """Print the code that is made of a strategy, each line under its expression, and what it keeps."""
+    from atmand.opening import use_indicators_of
+
     use_indicators_of(config or context.obj)
     structure, facts = _explained(file)
     if as_json:

@@ -53,7 +53,6 @@ __all__ = [
     "show",
     "speed",
     "state_of",
-    "use_indicators_of",
     "verb",
 ]
 
@@ -330,14 +329,3 @@ def state_of(context: typer.Context, config: Path | None, state: Path | None) ->
     from atmand.settings import load
 
     return load(config or context.obj).instance.state
-
-
-def use_indicators_of(config: Path | None) -> None:
-    """Take the indicators of the configuration into use, where there is one."""
-    from atmand.start import builtin, find_configuration
-
-    if find_configuration(config) != builtin("demo.toml"):
-        from atmand.lang.user_indicators import use_indicators
-        from atmand.settings import load
-
-        use_indicators(load(config).indicators)

@@ -163,7 +163,7 @@ def lookahead(
     progress: Callable[[int, int], None] | None = None,
 ) -> LookAhead:
     """Prove that no decision of a strategy looks ahead; `.same` says whether it holds, `.frame` has the checks."""
-    from atmand.cli_words import use_indicators_of
+    from atmand.opening import use_indicators_of
     from atmand.research.lookahead import lookahead as prove
 
     use_indicators_of(None if config is None else Path(config))

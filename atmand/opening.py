@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping
 from datetime import date, timedelta
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 from atmand.core.bar_path import PATH_LAST_NS
@@ -25,8 +26,8 @@ from atmand.market.costs import cost_rows
 from atmand.market.sessions import SessionError, Window, next_session, regular_windows, session_date, windows
 from atmand.params.resolve import Resolution
 from atmand.portfolio import Money, account_equity, given_share, share_of, shared_out
-from atmand.settings import Settings
-from atmand.start import kernel_digest
+from atmand.settings import Settings, load
+from atmand.start import builtin, find_configuration, kernel_digest
 
 __all__ = [
     "book_limits",
@@ -37,6 +38,7 @@ __all__ = [
     "machine_digest",
     "session_day",
     "terms_of",
+    "use_indicators_of",
 ]
 
 _DAY_NS: Final = 86_400_000_000_000
@@ -64,6 +66,12 @@ def deployments_of(settings: Settings) -> list[Deployment]:
         remedy = "write [strategies.NAME] with a file, or [record] universe to record without one"
         raise AtmandError(str(settings.path), "no strategy is enabled", remedy)
     return found
+
+
+def use_indicators_of(config: Path | None) -> None:
+    """Take the indicators of a configuration into use, where there is one."""
+    if find_configuration(config) != builtin("demo.toml"):
+        use_indicators(load(config).indicators)
 
 
 def session_windows(day: date) -> tuple[Window, ...]:

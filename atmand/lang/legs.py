@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from atmand.core.manifest import Amount, LegPlan
 from atmand.core.words import ExpiryRule, StrikeRule
 from atmand.hints import did_you_mean
-from atmand.lang.refusals import fault
+from atmand.lang.refusals import Table, fault
 from atmand.market.universe import ChainNeed
 
 __all__ = ["MAX_LEGS", "Combined", "Leg", "amount_error", "chain_need", "combined_amounts", "leg_plans"]
@@ -45,15 +45,8 @@ Distance = Annotated[str, BeforeValidator(_text_of), Field(min_length=1, max_len
 """A number or a parameter's name; with `%` behind it, percent of the premium."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_switches(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise fault(f"should not be {str(value).lower()}: no key of a leg is a switch")
-        return value
+class _Table(Table):
+    part: ClassVar[str] = "leg"
 
 
 class Leg(_Table):

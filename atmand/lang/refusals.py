@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from atmand.hints import below, did_you_mean, is_model, keys_of, nearest, plain, wording
 from atmand.lang.source import Place, SourceText, StrategyError
 from atmand.lang.toml_places import Path
 
-__all__ = ["fault", "path_words", "refusal", "toml_refusal"]
+__all__ = ["Table", "fault", "path_words", "refusal", "toml_refusal"]
 
 _FAULT: Final = "fault"
 _GUIDE: Final = "docs/strategies.md"
@@ -31,6 +31,20 @@ _EXAMPLES: Final = {
     "default": "default = 14",
     "range": "range = [5, 30]",
 }
+
+
+class Table(BaseModel):
+    """A table of a strategy file: its keys are fixed, it does not change, and none of its keys is a switch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    part: ClassVar[str] = "strategy"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switches(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise fault(f"should not be {str(value).lower()}: no key of a {cls.part} is a switch")
+        return value
 
 
 def fault(what: str, *path: str | int, remedy: str = "", is_key: bool = False) -> PydanticCustomError:

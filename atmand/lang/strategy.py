@@ -13,11 +13,11 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from atmand.errors import AtmandError
 from atmand.lang.legs import MAX_LEGS, Combined, Leg, amount_error
-from atmand.lang.refusals import fault, path_words, refusal, toml_refusal
+from atmand.lang.refusals import Table, fault, path_words, refusal, toml_refusal
 from atmand.lang.source import SourceText, StrategyError
 from atmand.lang.together import NAME, check_together, is_usable_name
 from atmand.market.products import kind_of_name, product_refusal
@@ -46,15 +46,8 @@ def _text_of(value: Any) -> Any:
 Expression = Annotated[str, BeforeValidator(_text_of), Field(min_length=1, max_length=4096)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_switches(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise fault(f"should not be {str(value).lower()}: no key of a strategy is a switch")
-        return value
+class _Table(Table):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Parameter(_Table):
@@ -200,8 +193,8 @@ class Strategy(_Table):
     bar: str = "1m"
     trade: Trade = Trade()
     session: SessionWindow = SessionWindow()
-    params: dict[str, Parameter] = {}
-    signals: dict[str, Expression] = {}
+    params: dict[str, Parameter] = Field(default_factory=dict)
+    signals: dict[str, Expression] = Field(default_factory=dict)
     entry: EntryRules
     exit: ExitRules = ExitRules()
     stop: Stop = Stop()

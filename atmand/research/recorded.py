@@ -34,7 +34,7 @@ from atmand.ledger.trades import book_name, open_in_document
 from atmand.research.probe import STRATEGY, ClauseLog, Driven, Probe, joined, probe_of
 from atmand.research.why_not import Asked, is_named, unknown_instrument
 
-__all__ = ["OnDay", "asked_of_day", "programs_of"]
+__all__ = ["OnDay", "asked_of_day", "programs_of", "records_of", "renewed"]
 
 
 _EVERY: Final = 512
@@ -71,12 +71,18 @@ def asked_of_day(
     """
     file = _chosen(journal, session, files, name, instrument)
     fold = _DayFold(journal, file, name, decoders, progress)
-    whole = session.last_sequence - session.first_sequence + 1
-    for record in read(journal, session.first_sequence, session.last_sequence):
+    for record in records_of(journal, session, progress):
         fold.take(record)
-        if progress is not None and not record.sequence % _EVERY:
-            progress(record.sequence - session.first_sequence, whole)
     return fold.asked(session)
+
+
+def records_of(journal: Path, session: Session, progress: OnDay | None) -> Iterator[Record]:
+    """Yield a day's records, and tell how far they are."""
+    first, last = session.first_sequence, session.last_sequence
+    for record in read(journal, first, last):
+        yield record
+        if progress is not None and not record.sequence % _EVERY:
+            progress(record.sequence - first, last - first + 1)
 
 
 def programs_of(journal: Path, session: Session) -> Iterator[tuple[Manifest, list[tuple[int, str]]]]:
@@ -201,7 +207,7 @@ class _DayFold:
             if int(head["book"][0]) not in (-1, self._book):
                 return None
             head["book"] = np.minimum(head["book"], STRATEGY)
-            return _renewed(record, head, head[:0])
+            return renewed(record, head, head[:0])
         return record
 
     def _program(self, record: Record) -> Record | None:
@@ -250,7 +256,7 @@ class _DayFold:
             part = own.copy()
             part["book"] = book
             parts.append(part)
-        return _renewed(record, head, np.concatenate(parts))
+        return renewed(record, head, np.concatenate(parts))
 
     def _signalled(self, record: Record) -> Record | None:
         """Return a record's signals under the numbers that they have in the probe's program; None without any."""
@@ -263,14 +269,14 @@ class _DayFold:
             return None
         mine = rows[kept].copy()
         mine["column"] = [own.index(name) for name in names if name in own]
-        return _renewed(record, head, mine)
+        return renewed(record, head, mine)
 
     def _books(self, sha: bytes) -> dict[str, Any]:
         document: dict[str, Any] = orjson.loads(self._sidecars.get(sha))
         return document
 
 
-def _renewed(record: Record, head: NDArray[Any], rows: NDArray[Any]) -> Record:
+def renewed(record: Record, head: NDArray[Any], rows: NDArray[Any]) -> Record:
     """Return a record with another body: in the newest version, as its head and rows were given."""
     body = head.tobytes() + rows.tobytes()
     return record._replace(body=body, rows=len(rows), version=version_of(Kind(record.kind)))

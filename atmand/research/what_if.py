@@ -17,23 +17,19 @@ from numpy.typing import NDArray
 
 from atmand.core.engine import Engine
 from atmand.core.manifest import Manifest
-from atmand.core.records import AUDIT_KINDS, PARAMS_HEAD, PARAMS_ROW, Kind, Record, body_of, head_and_rows, version_of
+from atmand.core.records import AUDIT_KINDS, PARAMS_HEAD, PARAMS_ROW, Kind, Record, body_of, head_and_rows
 from atmand.errors import AtmandError
-from atmand.journal.reader import Session, read
 from atmand.journal.replay import find_session, replay, session_code
 from atmand.lang.program import Deployment, parameter_values
 from atmand.lang.strategy import StrategyFile
 from atmand.ledger.trades import Trade, TradeFold
-from atmand.research.recorded import OnDay, programs_of
+from atmand.research.recorded import OnDay, programs_of, records_of, renewed
 from atmand.research.why_not import shortened
 
 __all__ = ["told", "what_if"]
 
 Setting = tuple[str | None, str, float]
 """A strategy's name, or None for all that have the parameter; the parameter; its value."""
-
-_EVERY: Final = 512
-"""Records between two words about how far the day is."""
 
 _FIGURES: Final = ("trades", "gross_paise", "costs_paise", "net_paise", "max_drawdown_paise")
 
@@ -54,7 +50,6 @@ def what_if(
     configured strategies', for the ranges of their parameters.
     """
     session = find_session(journal, day)
-    first, last = session.first_sequence, session.last_sequence
     if session_code(journal, session) != code:
         raise AtmandError(
             f"{session.day}", "was recorded by other code: its decisions cannot be made again", "ask that version"
@@ -63,32 +58,23 @@ def what_if(
     override.look(manifest for manifest, _ in programs_of(journal, session))
     was = _Fold()
     base = engine()
-    records = _told(read(journal, first, last), session, progress, "folding the day as it was")
-    compared = replay(was.follow(base, records), base, on_outputs=was.hear)
+    if progress is not None:
+        progress.stage("folding the day as it was")
+    compared = replay(was.follow(base, records_of(journal, session, progress)), base, on_outputs=was.hear)
     if not was.frames and was.timers:
         raise AtmandError(f"{session.day}", "its market data are not kept any more", "ask about a newer day")
     if compared.difference is not None:
         raise AtmandError(f"{session.day}", f"does not replay: {compared.difference}", "see `atmand replay --verify`")
     would, other = _Fold(), engine()
-    records = _told(read(journal, first, last), session, progress, "folding it with other values")
-    for record in would.follow(other, records):
+    if progress is not None:
+        progress.stage("folding it with other values")
+    for record in would.follow(other, records_of(journal, session, progress)):
         if record.kind in AUDIT_KINDS:
             continue
         would.hear(other.apply(override.of(record)))
         if record.kind == Kind.PROGRAM:
             would.hear(other.apply(override.after(record, other.layout.manifest)))
     return _answer(session.day or 0, was, would, override)
-
-
-def _told(records: Iterable[Record], session: Session, progress: OnDay | None, what: str) -> Iterator[Record]:
-    """Hand a day's records on, and tell how far they are."""
-    if progress is not None:
-        progress.stage(what)
-    first, whole = session.first_sequence, session.last_sequence - session.first_sequence + 1
-    for record in records:
-        yield record
-        if progress is not None and not record.sequence % _EVERY:
-            progress(record.sequence - first, whole)
 
 
 class _Override:
@@ -109,8 +95,7 @@ class _Override:
         rows = rows.copy()
         for book, slot, value in self._cells(self._manifest):
             rows["value"][(rows["book"] == book) & (rows["slot"] == slot)] = value
-        body = head.tobytes() + rows.tobytes()
-        return record._replace(body=body, version=version_of(Kind.PARAMS))
+        return renewed(record, head, rows)
 
     def after(self, record: Record, manifest: Manifest) -> Record:
         """Return the change of parameters that follows a program; it has that record's sequence and time."""
